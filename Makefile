@@ -1,0 +1,46 @@
+# Every target sets up .venv first when needed. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+BIN := .venv/bin
+DURATION ?=
+DATA ?=
+
+.PHONY: help setup lock demo lint test integration soak e2e test-browser test-rules cluster-demo evaluate bench scale chaos clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.done ## .venv with everything, and .venv/bin/holter
+
+.venv/.done: requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not on PATH: Holter needs Python 3.11 (or name one: make PYTHON=python3.12 …)" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+lock: setup ## requirements.lock anew, from pyproject.toml
+	$(BIN)/uv pip compile --quiet --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url pyproject.toml --output-file requirements.lock
+
+demo: setup ## the main job on this machine: simulated patients, alerts, a summary; DURATION=90 ends by itself
+	$(BIN)/holter demo $(if $(DURATION),--duration $(DURATION))
+
+lint: setup ## ruff, mypy strict, import layers, CRD
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+test: setup ## unit, handler, property and one-machine tests
+	$(BIN)/python -m pytest
+
+integration: setup ## real API server and real InfluxDB: KUBECONFIG, INFLUXDB_URL, INFLUXDB_TOKEN, INFLUXDB_ORG
+	$(BIN)/python -m pytest tests/integration
+
+soak: setup ## 30 minutes of 500 patients: memory stays flat (MINUTES=…, PATIENTS=…)
+	$(BIN)/python -m tests.soak
+
+clean: ## the virtual environment, caches and local state
+	rm -rf .venv .holter .mypy_cache .ruff_cache .pytest_cache .hypothesis

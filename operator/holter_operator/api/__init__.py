@@ -1,0 +1,1 @@
+"""The MonitoredCohort: its CRD, spec, and validation."""

@@ -1,0 +1,1 @@
+"""Pure builders: one file per kind of child, from a validated cohort to the desired object."""

@@ -1,0 +1,1 @@
+"""A cohort on one machine: the same objects, run as processes."""

@@ -1,0 +1,1 @@
+"""Reconcile steps and the model gate."""

@@ -1,0 +1,1 @@
+"""Holter's data plane: from a wearable's samples to an alert."""

@@ -1,0 +1,58 @@
+"""`holter`: one command whose subcommands are entry points, each loaded only when it is called."""
+
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from typing import NoReturn
+
+import click
+
+# An extra is there when the library that only it brings is there.
+_EXTRAS = {"operator": "kopf", "services": "numba", "records": "wfdb"}
+_SUMMARIES = {
+    "validate": "Check cohort files against the CRD: schema, defaults and CEL rules, offline.",
+    "plan": "Print every object that a cohort becomes, as YAML.",
+    "up": "Run a cohort on this machine and keep it as its file says.",
+    "demo": "Run a cohort of simulated patients here and tell who was alerted on, why and when.",
+    "ingest": "Take in ECG over HTTP, WebSocket and UDP (a service: run by `up` or a pod).",
+    "infer": "Look at every patient each second and raise alerts (a service).",
+    "refit": "Fit a model on stored feature vectors and leave it as a candidate (a job).",
+    "simulate": "Send simulated patients' ECG to an ingest.",
+    "replay": "Send recorded ECG (WFDB) to an ingest and print its annotations beside the alerts.",
+    "token": "Print a device's bearer token.",
+}
+
+
+class _Commands(click.Group):
+    """Subcommands of the installed halves; a service's imports cost another's start nothing."""
+
+    def _available(self) -> dict[str, EntryPoint]:
+        found = entry_points(group="holter.commands")
+        return {e.name: e for e in found if all(find_spec(_EXTRAS[x]) is not None for x in e.extras)}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        available = self._available()
+        return [n for n in _SUMMARIES if n in available] + sorted(set(available) - set(_SUMMARIES))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        entry = self._available().get(cmd_name)
+        if entry is None:
+            return None
+        command: click.Command = entry.load()
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List subcommands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(n, _SUMMARIES.get(n, "")) for n in self.list_commands(ctx)])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="holter")
+def cli() -> None:
+    """Real-time ECG monitoring from one MonitoredCohort. Not a medical device."""
+
+
+def main() -> NoReturn:
+    """Run the command line."""
+    sys.exit(cli())

@@ -1,0 +1,1 @@
+"""Looks at every patient each second: stream, engine, decision, delivery."""

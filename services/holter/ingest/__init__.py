@@ -1,0 +1,1 @@
+"""Takes ECG in: parses, authenticates, places in time, logs, answers, and stores."""

@@ -1,0 +1,1 @@
+"""The model: scaling, PCA, isolation forest, and the artifact that holds them."""

@@ -1,0 +1,1 @@
+"""Signal processing: pure functions over arrays, batched over patients."""

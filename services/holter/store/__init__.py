@@ -1,0 +1,1 @@
+"""Where samples, scores, alerts and baselines are kept: one protocol, two implementations."""
