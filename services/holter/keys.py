@@ -1,0 +1,111 @@
+"""Keys per device, derived and never looked up: what a device sends with JSON, and what signs its frames."""
+
+import base64
+import binascii
+import hmac
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+KEY_BYTES = 32
+_CACHED_DEVICES = 16_384
+
+
+class KeyFileError(Exception):
+    """A key file is missing or wrong; the message names it and what would be right."""
+
+
+def bearer(key: bytes, device_id: str) -> str:
+    """The token of `Authorization: Bearer …`: unpadded base64url of HMAC-SHA256(key, "bearer:" + id)."""
+    return base64.urlsafe_b64encode(_derive(key, "bearer", device_id)).rstrip(b"=").decode()
+
+
+def mac_key(key: bytes, device_id: str) -> bytes:
+    """The 32 bytes that sign this device's frames: HMAC-SHA256(key, "mac:" + id)."""
+    return _derive(key, "mac", device_id)
+
+
+def _derive(key: bytes, purpose: str, device_id: str) -> bytes:
+    return hmac.digest(key, f"{purpose}:{device_id}".encode(), "sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceKeys:
+    """A cohort's device keys: rotation moves `current` to `previous`, and both are valid.
+
+    Attributes:
+        current: 32 bytes.
+        previous: 32 bytes, or None before the first rotation.
+    """
+
+    current: bytes
+    previous: bytes | None = None
+
+    def allows_bearer(self, device_id: str, token: str) -> bool:
+        """Whether `token` is this device's, under either key; compared in constant time."""
+        given = token.encode(errors="replace")
+        return any(hmac.compare_digest(given, expected) for expected in _bearers(self, device_id))
+
+    def mac_keys(self, device_id: str) -> tuple[bytes, ...]:
+        """The keys that may have signed this device's frames, the current one first."""
+        return _mac_keys(self, device_id)
+
+    def _each(self) -> tuple[bytes, ...]:
+        return (self.current,) if self.previous is None else (self.current, self.previous)
+
+
+@lru_cache(_CACHED_DEVICES)
+def _bearers(keys: DeviceKeys, device_id: str) -> tuple[bytes, ...]:
+    return tuple(bearer(key, device_id).encode() for key in keys._each())
+
+
+@lru_cache(_CACHED_DEVICES)
+def _mac_keys(keys: DeviceKeys, device_id: str) -> tuple[bytes, ...]:
+    return tuple(mac_key(key, device_id) for key in keys._each())
+
+
+def load(folder: Path) -> DeviceKeys:
+    """Read `current` and, where there is one, `previous`: base64url text (padded or not; standard base64
+    is read too) of 32 bytes each.
+
+    Raises:
+        KeyFileError: `current` is missing, or either is not such a text.
+    """
+    previous = folder / "previous"
+    return DeviceKeys(_read(folder / "current"), _read(previous) if previous.exists() else None)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        text = path.read_bytes().strip()
+    except OSError as e:
+        raise KeyFileError(f"{path}: {e.strerror}; a device key (base64url of {KEY_BYTES} bytes) is expected") from e
+    try:
+        key = base64.b64decode(text + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except binascii.Error as e:
+        raise KeyFileError(f"{path}: not base64url ({e}); base64url of {KEY_BYTES} bytes is expected") from e
+    if len(key) != KEY_BYTES:
+        raise KeyFileError(f"{path}: holds {len(key)} bytes; base64url of {KEY_BYTES} bytes is expected")
+    return key
+
+
+class KeyFolder:
+    """A folder of device keys, read again when `refresh` is called: a mounted Secret changes under the process."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read the keys.
+
+        Raises:
+            KeyFileError: see `load`.
+        """
+        self._folder = folder
+        self.keys = load(folder)
+
+    def refresh(self) -> bool:
+        """Read the folder again; says whether the keys are others now. A broken folder leaves them as they are.
+
+        Raises:
+            KeyFileError: see `load`.
+        """
+        before, self.keys = self.keys, load(self._folder)
+        return self.keys != before
