@@ -1,20 +1,18 @@
 """A MonitoredCohort as validated and defaulted: what the builders build from.
 
-Defaults live in the CRD alone. A field that the CRD gives a default is required here; what may be missing altogether is
-None or empty. Unknown fields are let be: a CRD may be newer than an operator.
+Defaults live in the CRD alone: a field that it gives a default is required here, and what may be missing altogether is
+None. Unknown fields are let be: a CRD may be newer than an operator.
 """
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
-_SUFFIXES = {"": 1} | {suffix: 1000 ** (n + 1) for n, suffix in enumerate(("k", "M", "G", "T", "P", "E"))}
-_SUFFIXES |= {suffix: 1024 ** (n + 1) for n, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"))}
+_BYTES = {"Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
 
 
 def seconds(duration: Any) -> Any:
@@ -29,16 +27,16 @@ def seconds(duration: Any) -> Any:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def size_in_bytes(quantity: str) -> int:
-    """A Kubernetes quantity of memory or disk (`4Gi`, `500M`, `1e9`) in bytes, rounded down.
+def size_in_bytes(size: str) -> int:
+    """`500Mi`, `4Gi` or `1Ti` in bytes.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is none of these.
     """
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?(?:[eE][0-9]+)?)(k|[MGTPE]|[KMGTPE]i)?", quantity)
+    match = re.fullmatch(r"([0-9]+)(Mi|Gi|Ti)", size)
     if match is None:
-        raise ValueError(f"{quantity!r}: a quantity such as 4Gi or 500M is expected")
-    return int(Decimal(match[1]) * _SUFFIXES[match[2] or ""])
+        raise ValueError(f"{size!r}: a size such as 500Mi or 4Gi is expected")
+    return int(match[1]) * _BYTES[match[2]]
 
 
 Seconds = Annotated[int, BeforeValidator(seconds)]
@@ -63,9 +61,9 @@ class SecretKeyRef(SecretRef):
 class Pods(_Model):
     """What each component's pods take."""
 
-    resources: Mapping[str, Any] = {}
-    node_selector: Mapping[str, str] = {}
-    tolerations: tuple[Mapping[str, Any], ...] = ()
+    resources: Mapping[str, Any]
+    node_selector: Mapping[str, str]
+    tolerations: tuple[Mapping[str, Any], ...]
 
 
 class Signal(_Model):
@@ -100,7 +98,7 @@ class IngestService(_Model):
     """`spec.ingest.service`: how wearables reach ingest."""
 
     type: Literal["ClusterIP", "NodePort", "LoadBalancer"]
-    annotations: Mapping[str, str] = {}
+    annotations: Mapping[str, str]
 
 
 class Batch(_Model):
@@ -115,7 +113,7 @@ class Log(_Model):
 
     volume: Literal["Ephemeral", "Persistent"]
     size: str
-    storage_class_name: str = ""
+    storage_class_name: str
 
 
 class Ingest(Pods):
@@ -140,8 +138,8 @@ class InfluxDB(_Model):
 class Storage(_Model):
     """`spec.storage`."""
 
-    influxdb: InfluxDB = InfluxDB()
-    bucket: str = ""
+    influxdb: InfluxDB
+    bucket: str
     adopt: bool
     retention: Seconds
     layout: Literal["Chunks", "Samples"]
@@ -198,7 +196,7 @@ class Alerting(_Model):
 
     cooldown: Seconds
     false_alerts_per_patient_day: float
-    webhooks: tuple[Webhook, ...] = ()
+    webhooks: tuple[Webhook, ...]
     alertmanager: Alertmanager | None = None
 
 
@@ -233,13 +231,13 @@ class Monitoring(_Model):
     pod_monitor: bool
     rules: bool
     dashboards: bool
-    labels: Mapping[str, str] = {}
+    labels: Mapping[str, str]
 
 
 class Spec(_Model):
     """`spec`."""
 
-    description: str = ""
+    description: str
     paused: bool
     signal: Signal
     ingest: Ingest

@@ -37,7 +37,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class DeviceKey:
-    """What devices' tokens are derived from: base64url text of 32 bytes each; after a rotation, `previous` counts too."""
+    """What devices' tokens are derived from: base64url text of 32 bytes each; `previous` is still valid, if there."""
 
     current: str = field(repr=False)
     previous: str | None = field(default=None, repr=False)

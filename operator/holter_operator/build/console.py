@@ -1,0 +1,50 @@
+"""The ward console: a Deployment, off until the console is delivered (`Feature.CONSOLE`)."""
+
+from holter_operator.api.cohort import Cohort
+from holter_operator.build import mounts, names
+from holter_operator.build.given import Component, Feature, Given
+from holter_operator.build.meta import Object, child, selector
+from holter_operator.build.mounts import Mount
+from holter_operator.build.pods import METRICS, Container, Port, template
+
+HTTP_PORT = Port("http", 8080)
+
+
+def wanted(cohort: Cohort, given: Given) -> bool:
+    """Whether this cohort has a console."""
+    return cohort.spec.console.enabled and Feature.CONSOLE in given.features
+
+
+def workload(cohort: Cohort, given: Given) -> Object | None:
+    """The Deployment."""
+    if not wanted(cohort, given):
+        return None
+    tokens = {"secret": {"secretName": names.component(cohort, Component.CONSOLE), "defaultMode": 0o440}}
+    pod = template(
+        cohort,
+        given,
+        Container(
+            component=Component.CONSOLE,
+            command=("holter", "console"),
+            settings=cohort.spec.console,
+            mounts=(
+                mounts.config(cohort),
+                mounts.influxdb(cohort, Component.CONSOLE),
+                Mount("tokens", "/etc/holter/console", tokens, "HOLTER_CONSOLE_TOKENS"),
+                mounts.tls(cohort),
+                mounts.scratch(),
+            ),
+            ports=(HTTP_PORT, METRICS),
+            grace=10,
+            restart_on={"sampleRate": cohort.spec.signal.sample_rate, "layout": cohort.spec.storage.layout},
+        ),
+    )
+    name = names.component(cohort, Component.CONSOLE)
+    built = child("apps/v1", "Deployment", name, cohort, given, Component.CONSOLE)
+    built["spec"] = {
+        "replicas": 1,
+        "revisionHistoryLimit": 3,
+        "selector": {"matchLabels": selector(cohort, Component.CONSOLE)},
+        "template": pod,
+    }
+    return built
