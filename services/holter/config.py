@@ -1,9 +1,10 @@
 """What the operator tells a service: one JSON file a service, from the cohort's ConfigMap, reloaded live."""
 
+from datetime import datetime
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 
@@ -77,13 +78,34 @@ class ConsoleConfig(CohortConfig):
 class PatientProfile(_Model):
     """What a ward knows of one patient."""
 
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, populate_by_name=True, extra="forbid", allow_inf_nan=False
+    )
 
     paced: bool = False
     known_af: bool = Field(False, alias="knownAF")
     hr_low: float = Field(40.0, ge=20, le=120, description="1/min")
     hr_high: float = Field(200.0, ge=80, le=300, description="1/min")
-    muted_until: float | None = Field(None, description="seconds since the epoch")
+    muted_until: float | None = Field(None, description="seconds since the epoch; RFC 3339 is read too")
+
+    @field_validator("muted_until", mode="before")
+    @classmethod
+    def _from_rfc3339(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            time = datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError("RFC 3339 or seconds since the epoch is expected") from None
+        if time.tzinfo is None:
+            raise ValueError("RFC 3339 needs an offset: Z or +01:00")
+        return time.timestamp()
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.hr_low >= self.hr_high:
+            raise ValueError("hrLow must be below hrHigh")
+        return self
 
 
 M = TypeVar("M", bound=CohortConfig)

@@ -169,10 +169,11 @@ def test_sinks_that_go_lose_their_queue_and_new_ones_get_what_comes(box):
 
 def test_listeners_hear_of_new_events_only(box):
     heard = []
-    box.listen(lambda: heard.append(box.pending("store")))
-    box.commit([], cursor=1)
-    box.commit([make_event()])
-    box.commit([make_event()])
+    with box.listening(lambda: heard.append(box.pending("store"))):
+        box.commit([], cursor=1)
+        box.commit([make_event()])
+        box.commit([make_event()])
+    box.commit([make_event("later")])
     assert heard == [1]
 
 
