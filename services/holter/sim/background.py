@@ -1,6 +1,7 @@
 """What is in a recording besides beats: noise, wander, motion, mains, and the hearts that no longer beat.
 
-A layer is called with consecutive stretches of time and answers with millivolts; it keeps what it needs to go on exactly.
+A layer is called with consecutive stretches of time and answers with millivolts; it keeps what it needs to go on
+exactly.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,7 @@ Layer = Callable[[Floats], Floats]
 """Times in seconds, shape (n,), continuing those before → mV, shape (n,)."""
 
 _SETTLE_SECONDS = 30
+_AHEAD_SECONDS = 8
 
 
 class ColouredNoise:
@@ -31,20 +33,35 @@ class ColouredNoise:
         self, rng: np.random.Generator, fs: float, band: tuple[float, float], rms: float, order: int = 2
     ) -> None:
         low, high = band[0], min(band[1], 0.45 * fs)
-        self._sos = butter(order, high, fs=fs, output="sos") if low <= 0 else butter(order, (low, high), "band", fs=fs, output="sos")
-        self._rng = rng
+        self._sos = (
+            butter(order, high, fs=fs, output="sos")
+            if low <= 0
+            else butter(order, (low, high), "band", fs=fs, output="sos")
+        )
+        # A generator of its own: what another layer draws changes nothing here.
+        self._rng = rng.spawn(1)[0]
         self._state = np.zeros((len(self._sos), 2))
         # White noise of variance 1 leaves a filter with the energy of its impulse response.
         impulse = np.zeros(int(_SETTLE_SECONDS * fs))
         impulse[0] = 1.0
         self._gain = rms / float(np.linalg.norm(sosfilt(self._sos, impulse)))
-        self(np.zeros(len(impulse)))
+        self._draw(len(impulse))
+        # A call of the filter costs far more than the samples of one second: draw ahead.
+        self._ahead = int(_AHEAD_SECONDS * fs)
+        self._buffer = np.empty(0, np.float32)
 
     def __call__(self, times: Floats) -> Floats:
         """Noise for as many samples as there are times."""
-        filtered, self._state = sosfilt(self._sos, self._rng.standard_normal(len(times)), zi=self._state)
-        noise: Floats = self._gain * filtered
-        return noise
+        n = len(times)
+        if len(self._buffer) < n:
+            self._buffer = np.concatenate([self._buffer, self._draw(max(n, self._ahead))])
+        noise, self._buffer = self._buffer[:n], self._buffer[n:]
+        return noise.astype(np.float64)
+
+    def _draw(self, n: int) -> NDArray[np.float32]:
+        filtered, self._state = sosfilt(self._sos, self._rng.standard_normal(n), zi=self._state)
+        drawn: NDArray[np.float32] = (self._gain * filtered).astype(np.float32)
+        return drawn
 
 
 def breathing(rate: float, amplitude: float, phase: float) -> Layer:
@@ -126,11 +143,11 @@ class Wave:
 
 
 def fibrillation(rng: np.random.Generator, fs: float, amplitude: float) -> Layer:
-    """Coarse ventricular fibrillation: no beat, most power at 3–7 Hz, strength and frequency change from second to second.
+    """Coarse ventricular fibrillation: no beat, most power at 3–7 Hz, strength and frequency never the same for long.
 
-    Dominant frequency 3–7 Hz and narrow-band shape: Clayton, Murray, Campbell, Med Biol Eng Comput 1994;32:209 and Amann, Tratnig,
-    Unterkofler, BioMed Eng OnLine 2005;4:60. Two wavelets of different frequency beat against each other; their skewed shape
-    is the second harmonic.
+    Dominant frequency 3–7 Hz and narrow-band shape: Clayton, Murray, Campbell, Med Biol Eng Comput 1994;32:209 and
+    Amann, Tratnig, Unterkofler, BioMed Eng OnLine 2005;4:60. Three wavelets of different frequency beat against each
+    other; the second harmonic of the strongest skews its shape.
 
     Args:
         rng: draws everything.
@@ -138,12 +155,10 @@ def fibrillation(rng: np.random.Generator, fs: float, amplitude: float) -> Layer
         amplitude: mV of the main wavelet.
     """
     centre = rng.uniform(4.2, 5.6)
-    waves = (
-        (1.0, Wave(rng, fs, centre=centre, spread=0.45, pace=0.8, depth=0.55, harmonics=(1.0, 0.22))),
-        (0.45, Wave(rng, fs, centre=centre - 1.1, spread=0.4, pace=0.6, depth=0.9)),
-        (0.25, Wave(rng, fs, centre=centre + 1.6, spread=0.6, pace=0.8, depth=0.9)),
-    )
-    return lambda times: amplitude * sum(share * wave(times) for share, wave in waves)
+    main = Wave(rng, fs, centre=centre, spread=0.45, pace=0.8, depth=0.55, harmonics=(1.0, 0.22))
+    slower = Wave(rng, fs, centre=centre - 1.1, spread=0.4, pace=0.6, depth=0.9)
+    faster = Wave(rng, fs, centre=centre + 1.6, spread=0.6, pace=0.8, depth=0.9)
+    return lambda times: amplitude * (main(times) + 0.45 * slower(times) + 0.25 * faster(times))
 
 
 def atrial_waves(rng: np.random.Generator, fs: float, amplitude: float) -> Layer:

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,6 @@ class Heart:
     electrode: Electrode | None = None
     reports_lead_off: bool = False
     resolution: int = 1
-    active: deque[Beat] = field(default_factory=deque)
 
 
 class Patient:
@@ -54,6 +53,8 @@ class Patient:
         self._second = 0
         self._rest = np.empty(0, np.int16)
         self._upcoming = next(heart.beats, None)
+        # Beats that reach into the current second: when each ends, and its Gaussians.
+        self._active: deque[tuple[float, Floats]] = deque()
 
     def block(self, seconds: float) -> NDArray[np.int16]:
         """The next samples.
@@ -87,13 +88,16 @@ class Patient:
         times = self._second + np.arange(self.fs) / self.fs
         self._second += 1
         while self._upcoming is not None and self._upcoming.at - BEFORE < self._second:
-            heart.active.append(self._upcoming)
+            beat = self._upcoming
+            self._active.append((beat.at + AFTER, heart.forms[beat.form].waves(beat)))
             self._upcoming = next(heart.beats, None)
-        while heart.active and heart.active[0].at + AFTER < times[0]:
-            heart.active.popleft()
-        millivolts = render(heart.active, heart.forms, times)
+        while self._active and self._active[0][0] < times[0]:
+            self._active.popleft()
+        millivolts = np.zeros_like(times)
+        if self._active:
+            millivolts = render(np.concatenate([waves for _, waves in self._active]), times)
         for layer in heart.layers:
-            millivolts = millivolts + layer(times)
+            millivolts += layer(times)
         lead_off = False
         if heart.electrode is not None:
             millivolts, lead_off = heart.electrode(times, millivolts)

@@ -1,7 +1,8 @@
 """When hearts beat: endless streams of beats, each a function of its random generator alone.
 
-The sinus rhythm follows ECGSYN (McSharry, Clifford, Tarassenko, Smith, IEEE Trans Biomed Eng 2003;50:289): the RR process has
-a bimodal spectrum, Mayer waves at 0.1 Hz and respiratory sinus arrhythmia at the breathing rate, with random phases.
+The sinus rhythm follows ECGSYN (McSharry, Clifford, Tarassenko, Smith, IEEE Trans Biomed Eng 2003;50:289): the RR
+process has a bimodal spectrum, Mayer waves at 0.1 Hz and respiratory sinus arrhythmia at the breathing rate, with
+random phases.
 """
 
 from collections.abc import Callable, Iterator
@@ -88,8 +89,8 @@ def ectopic(
 ) -> Iterator[Beat]:
     """Sinus rhythm with premature ventricular beats.
 
-    A premature beat comes at a coupling interval that its focus keeps, takes the place of a sinus beat, and the sinus node goes
-    on undisturbed: the pause is fully compensatory.
+    A premature beat comes at a coupling interval that its focus keeps, takes the place of a sinus beat, and the sinus
+    node goes on undisturbed: the pause is fully compensatory.
 
     Args:
         beats: the sinus rhythm.
@@ -111,7 +112,7 @@ def ectopic(
 
 
 def fibrillating_atria(rate: float, rng: np.random.Generator) -> Iterator[Beat]:
-    """Ventricular response in atrial fibrillation: independent, log-normal RR (coefficient of variation 0.22), no P waves."""
+    """Ventricular response in atrial fibrillation: independent, log-normal RR (spread 0.22 of the mean), no P waves."""
     at, adapted = 0.0, 60 / rate
     while True:
         interval = max(0.33, float(rng.lognormal(np.log(60 / rate) - 0.024, 0.22)))
@@ -126,7 +127,12 @@ def tachycardia(start: float, rate: float, rng: np.random.Generator) -> Iterator
     while True:
         drift = 0.9 * drift + float(rng.normal(0, 0.03))
         yield Beat(
-            at, 60 / rate, VENTRICULAR, p_wave=False, gain=1 + drift, stretch=float(np.clip(rng.normal(1, 0.04), 0.9, 1.1))
+            at,
+            60 / rate,
+            VENTRICULAR,
+            p_wave=False,
+            gain=1 + drift,
+            stretch=float(np.clip(rng.normal(1, 0.04), 0.9, 1.1)),
         )
         at += 60 / rate * float(rng.normal(1, 0.02))
 

@@ -95,7 +95,7 @@ def resting(person: Person) -> Heart:
 
 def running(person: Person) -> Heart:
     """From 70 to 180/min in 60–90 s from the onset on, then sustained; steps, wander and muscle noise grow with it."""
-    rng, fs, start = person.rng, person.fs, person.onset
+    rng, start = person.rng, person.onset
     seconds = float(rng.uniform(60, 90))
     effort: tuple[Layer, ...] = (
         person.noise(15, 90, rng.uniform(25, 45)),
@@ -137,7 +137,7 @@ def ventricular_tachycardia(person: Person) -> Heart:
     sustained = tachycardia(person.onset, float(rng.uniform(170, 190)), rng)
 
     def beats() -> Iterator[Beat]:
-        # The first ventricular beat takes the place of a sinus beat that is still refractory tissue to it.
+        # A sinus beat just before would leave the ventricles refractory.
         yield from until(person.sinus(), person.onset - 0.3)
         yield from sustained
 

@@ -17,8 +17,8 @@ DEMO = ("resting", "resting", "running", "pvcs", "vt", "vf", "asystole", "loose-
 """Who lies in the demo's ward."""
 
 MIX = (
-    *("resting",) * 5, "running", "pvcs", "af", "resting", "loose-lead",
-    *("resting",) * 4, "running", "pvcs", "af", "bigeminy", "noise", "vt",
+    *("resting",) * 5, "running", "pvcs", "af", "loose-lead", "loose-lead-flag",
+    *("resting",) * 5, "running", "pvcs", "bigeminy", "noise", "vt",
 )  # fmt: skip
 """What a load of many patients cycles through: half of them well."""
 
@@ -44,8 +44,8 @@ class Expectation:
 class Truth:
     """What is true of one simulated device, and what Holter should make of it.
 
-    A physiological alert that is neither expected nor tolerated is a fault, and so is any that was decided before `onset`.
-    Technical alerts are never a fault.
+    A physiological alert that is neither expected nor tolerated is a fault, and so is any that was decided before
+    `onset`. Technical alerts are never a fault.
 
     Attributes:
         device_id: whose.
@@ -76,7 +76,14 @@ class Bed:
     """Event time of the first sample, µs since the epoch."""
 
 
-_LATE_SIGNS = (Kind.VENTRICULAR_RUN, Kind.TACHYCARDIA, Kind.EXTREME_TACHYCARDIA, Kind.ECTOPY, Kind.ANOMALY, Kind.IRREGULAR_RHYTHM)
+_LATE_SIGNS = (
+    Kind.VENTRICULAR_RUN,
+    Kind.TACHYCARDIA,
+    Kind.EXTREME_TACHYCARDIA,
+    Kind.ECTOPY,
+    Kind.ANOMALY,
+    Kind.IRREGULAR_RHYTHM,
+)
 _PAUSE_SIGNS = (Kind.EXTREME_BRADYCARDIA, Kind.BRADYCARDIA, Kind.ANOMALY, Kind.IRREGULAR_RHYTHM)
 _SHOCKABLE = (Kind.VENTRICULAR_TACHYCARDIA, Kind.VENTRICULAR_FIBRILLATION)
 _NOT_HIGH = (Priority.MEDIUM, Priority.LOW)
@@ -86,7 +93,9 @@ EXPECTATIONS: dict[str, Expectation] = {
     "resting": Expectation(),
     "running": Expectation(),
     "pvcs": Expectation((Kind.ECTOPY,), _NOT_HIGH, None, (Kind.ANOMALY, Kind.IRREGULAR_RHYTHM)),
-    "bigeminy": Expectation((Kind.ECTOPY, Kind.IRREGULAR_RHYTHM), _NOT_HIGH, None, (Kind.ANOMALY, Kind.IRREGULAR_RHYTHM, Kind.ECTOPY)),
+    "bigeminy": Expectation(
+        (Kind.ECTOPY, Kind.IRREGULAR_RHYTHM), _NOT_HIGH, None, (Kind.ANOMALY, Kind.IRREGULAR_RHYTHM, Kind.ECTOPY)
+    ),
     "af": Expectation((Kind.IRREGULAR_RHYTHM,), _NOT_HIGH, None, (Kind.ANOMALY,)),
     # From one lead a monitor may call the one the other; both bring the same people.
     "vt": Expectation(_SHOCKABLE, (Priority.HIGH,), 10.0, _LATE_SIGNS),
