@@ -1,0 +1,89 @@
+"""Accepted models of one cohort: one folder a revision, and which of them is at work."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from holter_operator.api.cohort import Cohort
+from holter_operator.build.given import ModelFiles
+from holter_operator.local import files
+
+
+class CandidateError(Exception):
+    """A refit left no usable model; the message says why."""
+
+
+def read_candidate(folder: Path) -> tuple[dict[str, Any], bytes]:
+    """`model.json` and the content of `model.npz`.
+
+    Raises:
+        CandidateError: one is missing, is no model, or they do not belong together.
+    """
+    try:
+        document = json.loads((folder / "model.json").read_bytes())
+        arrays = (folder / "model.npz").read_bytes()
+    except (OSError, ValueError) as error:
+        raise CandidateError(f"the refit left no model in {folder}: {error}") from error
+    if not isinstance(document, dict):
+        raise CandidateError(f"{folder / 'model.json'}: an object is expected")
+    if document.get("sha256") != sha256(arrays).hexdigest():
+        raise CandidateError(f"{folder}: model.npz does not have the sha256 that model.json says")
+    return document, arrays
+
+
+def in_use(history: Sequence[ModelFiles], pinned: int | None) -> ModelFiles | None:
+    """The pinned revision, or the newest; None when there is none, or the pinned one is not there."""
+    if pinned is not None:
+        return next((m for m in history if m.revision == pinned), None)
+    return max(history, key=lambda m: m.revision, default=None)
+
+
+class Models:
+    """The history, in `folder/r<N>`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def history(self) -> tuple[ModelFiles, ...]:
+        """All kept revisions, oldest first. A folder that an interrupted acceptance left is none of them."""
+        found = []
+        for folder in self._folder.glob("r*"):
+            if folder.name[1:].isdigit() and (folder / "model.json").exists():
+                document, arrays = (folder / "model.json").read_text(), (folder / "model.npz").read_bytes()
+                found.append(ModelFiles(revision=int(folder.name[1:]), document=document, arrays=arrays))
+        return tuple(sorted(found, key=lambda m: m.revision))
+
+    def accept(self, document: Mapping[str, Any], arrays: bytes) -> ModelFiles:
+        """Keep a candidate as the next revision; a number is never given twice, even after its model is gone."""
+        newest = self._folder / "newest"
+        revision = int(newest.read_text()) + 1 if newest.exists() else 1
+        text = json.dumps({**document, "revision": revision})
+        files.write(newest, str(revision).encode())
+        # model.json last: it says that the folder is whole.
+        files.write(self._folder / f"r{revision}" / "model.npz", arrays)
+        files.write(self._folder / f"r{revision}" / "model.json", text.encode())
+        return ModelFiles(revision=revision, document=text, arrays=arrays)
+
+    def prune(self, keep: int, pinned: int | None) -> None:
+        """Remove all but the newest `keep` revisions and the pinned one."""
+        revisions = [m.revision for m in self.history()]
+        for revision in revisions[: max(0, len(revisions) - keep)]:
+            if revision != pinned:
+                shutil.rmtree(self._folder / f"r{revision}")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a candidate."""
+
+    accepted: bool
+    reason: str
+
+
+def judge(document: Mapping[str, Any], cohort: Cohort, current: ModelFiles | None) -> Verdict:
+    """Placeholder until the gate is there."""
+    return Verdict(accepted=True, reason="PLACEHOLDER")
