@@ -122,8 +122,14 @@ def _judge(response: HTTPResponse, sent: int) -> Delivery:
     code = response.code
     if code == 202:
         rejected = _document(response).get("rejected", [])
-        refused = {item["index"]: f"{item.get('field')}: {item.get('reason')}" for item in rejected}
-        return Delivery(set(range(sent)) - refused.keys(), refused)
+        later = {item["index"]: float(item["retry_after"]) for item in rejected if "retry_after" in item}
+        refused = {
+            item["index"]: f"{item.get('field')}: {item.get('reason')}"
+            for item in rejected
+            if item["index"] not in later
+        }
+        taken = set(range(sent)) - refused.keys() - later.keys()
+        return Delivery(taken, refused, max(later.values(), default=0.0))
     text = f"{code} {response.body[:300].decode(errors='replace') or response.reason}"
     if code in (401, 403):
         raise AccessError(text)
