@@ -26,17 +26,12 @@ class ColouredNoise:
         fs: sample rate, Hz.
         band: lower and upper corner in Hz; a lower corner of 0 is a low pass. The upper is kept below 0.45 fs.
         rms: in mV.
-        order: of the Butterworth filter.
     """
 
-    def __init__(
-        self, rng: np.random.Generator, fs: float, band: tuple[float, float], rms: float, order: int = 2
-    ) -> None:
+    def __init__(self, rng: np.random.Generator, fs: float, band: tuple[float, float], rms: float) -> None:
         low, high = band[0], min(band[1], 0.45 * fs)
         self._sos = (
-            butter(order, high, fs=fs, output="sos")
-            if low <= 0
-            else butter(order, (low, high), "band", fs=fs, output="sos")
+            butter(2, high, fs=fs, output="sos") if low <= 0 else butter(2, (low, high), "band", fs=fs, output="sos")
         )
         # A generator of its own: what another layer draws changes nothing here.
         self._rng = rng.spawn(1)[0]
