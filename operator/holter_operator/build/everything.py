@@ -1,5 +1,7 @@
 """All children of a cohort, in the order in which they are applied."""
 
+from copy import deepcopy
+
 from holter_operator.api.cohort import Cohort
 from holter_operator.build import (
     config,
@@ -57,4 +59,5 @@ def objects(cohort: Cohort, given: Given) -> tuple[Object, ...]:
         prometheusrule.prometheus_rule(cohort, given),
         dashboard.dashboard(cohort, given),
     )
-    return tuple(built for built in desired if built is not None)
+    # A copy: whoever edits an object must not edit the cohort, or the next build.
+    return tuple(deepcopy(built) for built in desired if built is not None)

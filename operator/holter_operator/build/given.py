@@ -21,6 +21,10 @@ class Feature(StrEnum):
     FEED = "feed"
 
 
+DELIVERED: frozenset[Feature] = frozenset()
+"""What this version delivers."""
+
+
 POD_MONITOR = "monitoring.coreos.com/v1/PodMonitor"
 PROMETHEUS_RULE = "monitoring.coreos.com/v1/PrometheusRule"
 
@@ -81,7 +85,7 @@ class Given:
     owner_uid: str
     image_pull_policy: str = "IfNotPresent"
     kinds: frozenset[str] = frozenset()
-    features: frozenset[Feature] = frozenset()
+    features: frozenset[Feature] = DELIVERED
     influxdb: Mapping[Component, Connection] = field(default_factory=dict)
     device_key: DeviceKey | None = None
     console_tokens: ConsoleTokens | None = None

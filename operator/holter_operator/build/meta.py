@@ -3,16 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from holter_operator.api import crd
 from holter_operator.api.cohort import Cohort
 from holter_operator.build.given import Component, Given
 
 Object = dict[str, Any]
 """A Kubernetes object, as it is applied."""
 
-GROUP = "holter.dev"
-API_VERSION = f"{GROUP}/v1alpha1"
-KIND = "MonitoredCohort"
-COHORT_LABEL = f"{GROUP}/cohort"
+COHORT_LABEL = f"{crd.GROUP}/cohort"
 
 
 def labels(cohort: Cohort, component: Component | None = None) -> dict[str, str]:
@@ -57,8 +55,8 @@ def child(
     if owned:
         metadata["ownerReferences"] = [
             {
-                "apiVersion": API_VERSION,
-                "kind": KIND,
+                "apiVersion": crd.API_VERSION,
+                "kind": crd.KIND,
                 "name": cohort.name,
                 "uid": given.owner_uid,
                 "controller": True,

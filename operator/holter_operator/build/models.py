@@ -2,12 +2,13 @@
 
 from base64 import b64encode
 
+from holter_operator.api import crd
 from holter_operator.api.cohort import Cohort
 from holter_operator.build import names
 from holter_operator.build.given import Component, Given, ModelFiles
-from holter_operator.build.meta import GROUP, Object, child
+from holter_operator.build.meta import Object, child
 
-REVISION_LABEL = f"{GROUP}/model-revision"
+REVISION_LABEL = f"{crd.GROUP}/model-revision"
 
 
 def current(cohort: Cohort, given: Given) -> Object | None:

@@ -25,6 +25,11 @@ def device_key(cohort: Cohort) -> str:
     return named.name if named else f"{cohort.name}-device-key"
 
 
+def bucket(cohort: Cohort) -> str:
+    """The cohort's bucket in InfluxDB."""
+    return cohort.spec.storage.bucket or f"{cohort.namespace}.{cohort.name}"
+
+
 def config(cohort: Cohort) -> str:
     """The ConfigMap that every service reads."""
     return f"{cohort.name}-config"

@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from holter_operator.api import crd
 from holter_operator.api.cohort import Cohort, Pods
 from holter_operator.build import names
 from holter_operator.build.given import Component, Given
-from holter_operator.build.meta import GROUP, Object, labels, selector
+from holter_operator.build.meta import Object, labels, selector
 from holter_operator.build.mounts import Mount
 
 METRICS_PORT = 9090
 USER = 10001
-RESTART_ANNOTATION = f"{GROUP}/restart-hash"
+RESTART_ANNOTATION = f"{crd.GROUP}/restart-hash"
 
 
 @dataclass(frozen=True, slots=True)
