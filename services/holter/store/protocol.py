@@ -24,10 +24,12 @@ class Written:
     Attributes:
         stored: chunks that are now in the store, those that were there already included.
         conflicts: chunks whose device and `t0` were there with other samples; the first one stays.
+        refused: chunks that the store will never take (older than its retention); the reason is in the log.
     """
 
     stored: int
     conflicts: int
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class ChunkPage:
 
     Attributes:
         chunks: may repeat a chunk that an earlier page held, never leaves one out.
-        cursor: where the next page begins.
+        cursor: where the next page begins; the same as before when nothing has arrived.
     """
 
     chunks: tuple[Chunk, ...]
@@ -80,12 +82,17 @@ class Store(Protocol):
     """
 
     def write_chunks(self, chunks: Sequence[Chunk]) -> Written:
-        """Keep chunks. A chunk of the same device and `t0` is the same chunk: the first write wins."""
+        """Keep chunks. A chunk of the same device and `t0` is the same chunk: the first write wins.
+
+        Raises StoreRefusedError only for a reason that concerns them all (rights, a bucket that is gone).
+        """
 
     def read_chunks(self, shards: Collection[int], since: int, limit: int = 50_000) -> ChunkPage:
-        """Chunks of these shards that arrived at or after cursor `since`, in order of arrival.
+        """Chunks of these shards that arrived at or after cursor `since`: pages follow arrival.
 
-        A cursor is a number that only this store can read; `cursor_at` makes one of a wall-clock time.
+        Within a page a device's chunks are in order of `t0` unless they arrived otherwise. `limit` bounds a page, if
+        roughly where arrivals cannot be told apart; read on from `cursor` until it stays the same. A cursor is a number
+        that only this store can read; `cursor_at` makes one of a wall-clock time.
         """
 
     def cursor_at(self, time: int) -> int:
@@ -103,11 +110,12 @@ class Store(Protocol):
     def read_windows(self, since: int, per_device: int, seed: int) -> WindowScores:
         """Scored windows that end at or after `since` (event time, µs): at most `per_device` of each device.
 
-        The choice is a function of `seed` and of what is stored; rows are sorted by device and end.
+        The choice is a function of `seed` and of what is stored; rows are sorted by device and end. `names` has every
+        feature that one of the rows was written with, NaN where another was not; infinite values come back as NaN.
         """
 
     def write_alert(self, event: AlertEvent) -> None:
-        """Keep one alert event."""
+        """Keep one alert event; the same `id` is the same event."""
 
     def read_alerts(self, since: int) -> tuple[AlertEvent, ...]:
         """Alert events decided at or after `since` (event time, µs), in that order."""
@@ -119,13 +127,19 @@ class Store(Protocol):
         """Acknowledgements made at or after `since` (wall clock, µs), in that order."""
 
     def write_strip(self, strip: Strip) -> None:
-        """Keep the samples around an alert, as samples."""
+        """Keep the samples around an alert, as samples; one strip an alert."""
+
+    def read_strip(self, alert_id: str) -> Strip | None:
+        """The samples around an alert, None when there are none (yet)."""
 
     def write_baselines(self, baselines: Sequence[Baseline]) -> None:
         """Keep baselines; only the newest of a device has to be kept."""
 
     def read_baselines(self, shards: Collection[int]) -> tuple[Baseline, ...]:
-        """The newest baseline of every device of these shards that has one of the last 24 hours."""
+        """The newest baseline (by `at`) of every device of these shards, sorted by device.
+
+        Whether one is too old is for the reader to say: in event time, so that a replay finds its own.
+        """
 
     def health(self) -> None:
         """Return when the store answers.

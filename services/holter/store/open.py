@@ -1,0 +1,28 @@
+"""From HOLTER_STORE to a store."""
+
+from pathlib import Path
+from typing import Literal
+
+from holter.store.protocol import Store, StoreRefusedError
+
+
+def open_store(url: str, *, layout: Literal["Chunks", "Samples"], writer: str) -> Store:
+    """Open a store.
+
+    Args:
+        url: `sqlite:<file>`, or `influxdb:<folder of the files url, org, bucket, token>`.
+        layout: how InfluxDB keeps samples; SQLite has one way of its own.
+        writer: this process's name (the pod's), apart from that of any other process that writes.
+
+    Raises:
+        StoreUnavailableError: it cannot be opened now.
+        StoreRefusedError: it never can: a wrong URL, a file that is not a store, a setting that is missing.
+    """
+    scheme, _, rest = url.partition(":")
+    if scheme == "sqlite" and rest:
+        from holter.store.sqlite import SqliteStore
+
+        return SqliteStore(Path(rest))
+    if scheme == "influxdb" and rest:
+        raise StoreRefusedError(f"store {url!r}: not yet ({layout}, {writer})")
+    raise StoreRefusedError(f"store {url!r}: expected sqlite:<file> or influxdb:<folder>")
