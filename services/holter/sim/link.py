@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 import orjson
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from holter.chunk import LEAD_OFF, Chunk
@@ -109,8 +109,8 @@ class HttpLink:
         )
         try:
             response = await self._client.fetch(request, raise_error=False)
-        except OSError as e:
-            raise NotNowError(str(e)) from e
+        except (OSError, HTTPClientError) as e:  # no answer; an answer of any code is a response
+            raise NotNowError(f"{type(e).__name__}: {e}") from e
         return _judge(response, len(chunks))
 
     async def close(self) -> None:
@@ -133,7 +133,7 @@ def _judge(response: HTTPResponse, sent: int) -> Delivery:
     text = f"{code} {response.body[:300].decode(errors='replace') or response.reason}"
     if code in (401, 403):
         raise AccessError(text)
-    if code == 429 or code >= 500:  # 599 is Tornado's own: no answer
+    if code == 429 or code >= 500:
         after = response.headers.get("Retry-After", "0")
         raise NotNowError(text, float(after) if after.isdigit() else 0.0)
     return Delivery(refused=dict.fromkeys(range(sent), text))
@@ -184,7 +184,7 @@ class WebSocketLink:
         while open_:
             message = await connection.read_message()
             if message is None:
-                self._connection = None
+                await self.close()
                 # What was acknowledged before the connection fell is settled.
                 if not delivery.acknowledged and not delivery.refused:
                     raise NotNowError(
