@@ -52,22 +52,23 @@ def _read(file: str) -> str:
         reason = error.strerror or str(error)
     except UnicodeDecodeError as error:
         reason = f"not UTF-8 at byte {error.start}"
-    raise _unreadable(file, reason)
+    raise _Unreadable(file, reason)
 
 
-def _unreadable(file: str, reason: str) -> click.ClickException:
-    error = click.ClickException(f"cannot read {_name(file)}: {reason}")
-    error.exit_code = UNREADABLE
-    return error
+class _Unreadable(click.ClickException):
+    exit_code = UNREADABLE
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(f"cannot read {_name(file)}: {reason}")
 
 
 def _older(file: str) -> Mapping[Identity, Mapping[str, Any]]:
     try:
         older = as_they_are(_read(file))
     except SyntaxFault as fault:
-        raise _unreadable(file, f"not YAML, line {fault.line}: {fault}") from fault
+        raise _Unreadable(file, f"not YAML, line {fault.line}: {fault}") from fault
     if not older:
-        raise _unreadable(file, "no MonitoredCohort in it")
+        raise _Unreadable(file, "no MonitoredCohort in it")
     return older
 
 

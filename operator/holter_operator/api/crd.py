@@ -1,4 +1,4 @@
-"""The MonitoredCohort's CRD: a folder of this package in a wheel, the repository's own `crds/` in an editable checkout."""
+"""The MonitoredCohort's CRD: in the package of a wheel, in the repository's `crds/` in an editable checkout."""
 
 from functools import cache
 from pathlib import Path

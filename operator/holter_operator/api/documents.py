@@ -40,7 +40,7 @@ class _Resolver(BaseResolver):
 
     processing_version = (1, 2)
 
-    def __init__(self, version: Any = None, loader: Any = None) -> None:
+    def __init__(self, version: Any = None, loader: Any = None) -> None:  # noqa: ARG002 - as ruamel calls it
         super().__init__(loader)
 
 
@@ -77,7 +77,7 @@ def read(text: str) -> Iterator[Document]:
     """The documents of a YAML (or JSON) text; the items of a List are documents of their own, empty ones are left out.
 
     Raises:
-        SyntaxFault: the text is not YAML, or a mapping has a key twice; documents before the fault have been given by then.
+        SyntaxFault: the text is not YAML, or a mapping has a key twice; what came before it has been given by then.
     """
     yaml = YAML(typ="safe", pure=True)
     yaml.Resolver = _Resolver

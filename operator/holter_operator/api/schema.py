@@ -38,8 +38,8 @@ def _faults(
     document: dict[str, Any], old: Mapping[str, Any] | None, schema: structural.Schema
 ) -> Iterator[tuple[Path, str]]:
     malformed: set[Path] = set()
-    for error in structural.errors(document):
-        for path, message in in_words(error, schema):
+    for refusal in structural.refusals(document):
+        for path, message in in_words(refusal, schema):
             malformed.add(path)
             yield path, message
     for rule in rules.broken(document, old, schema):
@@ -60,6 +60,7 @@ def _beyond_cel(document: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     if namespace and "." in bucket and not own and not bucket.startswith(f"{namespace}."):
         yield (
             ("spec", "storage", "bucket"),
-            f"{bucket}: with the operator's own connection a bucket's name begins with {namespace}. (the namespace and a dot); add it, "
-            "leave bucket out, or name a connection of the namespace's own in influxdb.connectionSecretRef",
+            f"{bucket}: with the operator's own connection a bucket's name begins with {namespace}. (the namespace and "
+            "a dot); add it, leave bucket out, or name a connection of the namespace's own in "
+            "influxdb.connectionSecretRef",
         )

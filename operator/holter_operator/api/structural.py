@@ -1,7 +1,8 @@
-"""Structural schemas as the API server applies them: nulls and defaults first, then types, bounds and unknown fields."""
+"""Structural schemas as the API server applies them: defaults first, then types, bounds and unknown fields."""
 
 import copy
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -10,6 +11,7 @@ import jsonschema
 from jsonschema.protocols import Validator
 
 from holter_operator.api import crd
+from holter_operator.api.fault import Path
 
 Schema = Mapping[str, Any]
 
@@ -56,8 +58,25 @@ _OBJECT_META: Schema = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A value that a schema does not allow.
+
+    Attributes:
+        path: where it is.
+        keyword: of JSON Schema, that does not hold: `required`, `pattern`, ...
+        value: the value.
+        schema: of the field.
+    """
+
+    path: Path
+    keyword: str
+    value: Any
+    schema: Schema
+
+
 def object_schema() -> Schema:
-    """The CRD's schema with all that the API server demands of `metadata`; without `status`, which is the operator's."""
+    """The CRD's schema, with what the API server demands of `metadata`, and without `status`, the operator's."""
     schema = crd.schema()
     metadata = schema["properties"]["metadata"]
     properties = {
@@ -87,9 +106,12 @@ def defaulted(value: Any, schema: Schema) -> Any:
     return value
 
 
-def errors(document: Any) -> Iterator[jsonschema.ValidationError]:
-    """All that `object_schema` does not allow in a defaulted document: types, bounds, unknown fields, repeated list keys."""
-    return _validator().iter_errors(document)
+def refusals(document: Any) -> Iterator[Refusal]:
+    """All that `object_schema` does not allow in a defaulted document: types, bounds, unknown fields, repeated keys."""
+    for error in _validator().iter_errors(document):
+        keyword = "propertyNames" if "propertyNames" in error.absolute_schema_path else str(error.validator)
+        field = error.schema if isinstance(error.schema, Mapping) else {}
+        yield Refusal(tuple(error.absolute_path), keyword, error.instance, field)
 
 
 _MATCHES = cel.compile("text.matches(pattern)")
@@ -107,14 +129,14 @@ def _list_map_keys(_: Validator, keys: list[str], value: Any, __: Schema) -> Ite
         if isinstance(item, Mapping) and all(key in item for key in keys):
             identity = tuple(str(item[key]) for key in keys)
             if identity in seen:
-                yield jsonschema.ValidationError(", ".join(identity), path=[n])
+                yield jsonschema.ValidationError("", path=[n], instance=item)
             seen.add(identity)
 
 
 @cache
 def _validator() -> Validator:
     keywords = {"pattern": _pattern, "x-kubernetes-list-map-keys": _list_map_keys}
-    kind = jsonschema.validators.extend(jsonschema.Draft202012Validator, keywords)
+    kind: type[Validator] = jsonschema.validators.extend(jsonschema.Draft202012Validator, keywords)  # type: ignore[no-untyped-call]
     return kind(_json_schema(object_schema()))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 
 from holter_operator.api.fault import Path, spell
-from holter_operator.api.structural import Schema
+from holter_operator.api.structural import Refusal, Schema
 
 _TYPES = {
     "integer": "a whole number",
@@ -21,27 +21,27 @@ _TYPES = {
 }
 
 
-def in_words(error: jsonschema.ValidationError, schema: Schema) -> Iterator[tuple[Path, str]]:
-    """Path and message of each fault that an error of `structural.errors` tells of.
+def in_words(refusal: Refusal, schema: Schema) -> Iterator[tuple[Path, str]]:
+    """Path and message of each fault in a refused value.
 
     Args:
-        error: what was found.
+        refusal: what was found.
         schema: the whole, to find where a misplaced field belongs.
     """
-    path, value, field = tuple(error.absolute_path), error.instance, error.schema
-    rule = str(error.validator)
-    if rule == "required":
-        for name in error.validator_value:
-            if name not in value:
-                yield (*path, name), f"is missing; {_expected(field['properties'][name])} is needed"
-    elif rule == "additionalProperties":
-        for name in value:
-            if name not in field["properties"]:
-                yield (*path, name), _unknown(name, path, field["properties"], schema)
-    elif "propertyNames" in error.absolute_schema_path:
-        yield (*path, value), f"{show(value)} is not {field['title']}"
-    else:
-        yield path, _fault(rule, error, value, field)
+    path, value, field = refusal.path, refusal.value, refusal.schema
+    match refusal.keyword:
+        case "required":
+            for name in field["required"]:
+                if name not in value:
+                    yield (*path, name), f"is missing; {_expected(field['properties'][name])} is needed"
+        case "additionalProperties":
+            for name in value:
+                if name not in field["properties"]:
+                    yield (*path, name), _unknown(name, path, field["properties"], schema)
+        case "propertyNames":
+            yield (*path, value), f"{show(value)} is not {field['title']}"
+        case keyword:
+            yield path, _fault(keyword, value, field)
 
 
 def show(value: Any) -> str:
@@ -50,13 +50,12 @@ def show(value: Any) -> str:
     return text if len(text) <= 100 else f"{text[:97]}…"
 
 
-def _fault(rule: str, error: jsonschema.ValidationError, value: Any, field: Schema) -> str:
-    limit = error.validator_value
-    match rule:
+def _fault(keyword: str, value: Any, field: Schema) -> str:
+    match keyword:
         case "type":
             return f"{show(value)} is not {_expected(field)}{_quotes(value, field)}"
         case "enum":
-            return f"{show(value)} is none of {', '.join(limit)}{_guess(str(value), limit)}"
+            return f"{show(value)} is none of {', '.join(field['enum'])}{_guess(str(value), field['enum'])}"
         case "pattern":
             return f"{show(value)} is not {_expected(field)}"
         case "minimum" | "maximum":
@@ -64,20 +63,21 @@ def _fault(rule: str, error: jsonschema.ValidationError, value: Any, field: Sche
         case "minLength":
             return f"is empty; {_expected(field)} is needed"
         case "maxLength":
-            return f"{show(value)} has {len(value)} characters; at most {limit}"
+            return f"{show(value)} has {len(value)} characters; at most {field['maxLength']}"
         case "maxItems" | "maxProperties":
-            return f"has {len(value)} entries; at most {limit}"
+            return f"has {len(value)} entries; at most {field[keyword]}"
         case "x-kubernetes-list-map-keys":
-            return f"{', '.join(limit)} {show(error.message)} is there twice; each needs its own"
-    return str(error.message)
+            keys = ", ".join(f"{key} {show(value[key])}" for key in field[keyword])
+            return f"{keys} is there twice; each needs its own"
+    return f"{show(value)} is not allowed: {keyword} is {show(field.get(keyword))}"
 
 
 def _expected(field: Schema) -> str:
     kinds = field["type"] if isinstance(field["type"], list) else [field["type"]]
     words = str(field.get("title") or " or ".join(_TYPES[kind] for kind in kinds))
     if "enum" in field:
-        words = f"one of {', '.join(field['enum'])}"
-    return words
+        return f"one of {', '.join(field['enum'])}"
+    return f"a group with {', '.join(field['required'])}" if "required" in field else words
 
 
 def _quotes(value: Any, field: Schema) -> str:
