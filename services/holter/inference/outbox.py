@@ -3,9 +3,10 @@
 One transaction records events, queues a delivery of each to every sink and moves the read cursor. So a crash before it
 decides again from the same chunks, a crash after it delivers what is queued, and nothing is lost or made twice.
 
-    outbox = Outbox(settings.state / "outbox.db", [sink.name for sink in sinks])
-    new = outbox.commit(events, cursor=page.cursor)     # the worker, after each cycle
-    await deliver(outbox, sinks, metrics)               # beside it: sinks/delivery.py
+    outbox = Outbox(settings.state / "outbox.db")
+    sinks = build(config, store, outbox, settings.webhooks)     # sinks/__init__.py; names them to the outbox
+    new = outbox.commit(events, cursor=page.cursor)             # the worker, after each cycle
+    await deliver(outbox, sinks, metrics)                       # beside it: sinks/delivery.py
 
 Every call blocks on SQLite: a commit is one fsync (0.5 ms on an SSD, more on a network disk). All are safe from any
 thread; the worker commits from a thread, and `deliver` brings its own. A call that cannot be written (disk full)
@@ -52,6 +53,7 @@ CREATE TABLE delivery (
 CREATE INDEX delivery_alert ON delivery (sink, alert_id, seq);
 CREATE INDEX delivery_order ON delivery (sink, rank, next_at, seq);
 CREATE INDEX delivery_event ON delivery (seq);
+CREATE TABLE sink (name TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE cursor (one INTEGER PRIMARY KEY CHECK (one = 1), value INTEGER NOT NULL);
 PRAGMA user_version = {_VERSION};
 """
@@ -82,20 +84,16 @@ class Outbox:
     """See the module. A file that is damaged or of another version is set aside and a new one begun: alarms go on.
 
     Args:
-        path: the database's file; its folder is made.
-        sinks: names of the sinks that are to get every event.
+        path: the database's file; its folder is made. Its sinks are those of the last `configure`.
         clock: wall clock, seconds since the epoch.
         limit: the most events kept.
     """
 
-    def __init__(
-        self, path: Path, sinks: Sequence[str] = (), *, clock: Callable[[], float] = time.time, limit: int = LIMIT
-    ) -> None:
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time, limit: int = LIMIT) -> None:
         self._clock = clock
         self._limit = limit
         self._lock = RLock()
         self._listeners: list[Callable[[], None]] = []
-        self._sinks: tuple[str, ...] = ()
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._db = _open(path)
@@ -107,15 +105,20 @@ class Outbox:
                     file.rename(aside.with_name(aside.name + suffix))
             _log.error("outbox_set_aside", file=str(path), kept_as=str(aside), reason=str(fault))
             self._db = _open(path)
-        self.configure(sinks)
+        self.configure([name for (name,) in self._rows("SELECT name FROM sink")])
 
     def configure(self, sinks: Sequence[str]) -> None:
-        """Set the sinks; what was queued for one no longer named is dropped, all else is due at once."""
+        """Set the sinks that get every event from now on; all that waits is due at once.
+
+        What was queued for a sink no longer named is dropped.
+        """
+        names = sorted(set(sinks))
         with self._transaction() as db:
-            self._sinks = tuple(dict.fromkeys(sinks))
-            marks = ",".join("?" * len(self._sinks))
-            dropped = db.execute(f"DELETE FROM delivery WHERE sink NOT IN ({marks})", self._sinks)  # noqa: S608
+            db.execute("DELETE FROM sink")
+            db.executemany("INSERT INTO sink VALUES (?)", [(name,) for name in names])
+            dropped = db.execute("DELETE FROM delivery WHERE sink NOT IN (SELECT name FROM sink)")
             db.execute("UPDATE delivery SET next_at = 0 WHERE next_at > 0")
+            self._sinks = names
         if dropped.rowcount:
             _log.warning("deliveries_dropped", reason="their sink is no longer configured", deliveries=dropped.rowcount)
 

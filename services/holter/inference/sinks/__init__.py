@@ -12,12 +12,12 @@ from holter.store.protocol import Store
 
 
 def build(config: InferenceConfig, store: Store, outbox: Outbox, secrets: Path | None) -> tuple[Sink, ...]:
-    """Every sink of a cohort; call it on the event loop.
+    """Every sink of a cohort, and the outbox set to queue for them; call it on the event loop.
 
     Args:
         config: names the webhooks and Alertmanager.
         store: is one too.
-        outbox: tells Alertmanager what is open.
+        outbox: also tells Alertmanager what is open.
         secrets: folder of `<webhook name>/secret`, None where nothing is signed.
     """
     sinks: list[Sink] = [StoreSink(store)]
@@ -26,4 +26,5 @@ def build(config: InferenceConfig, store: Store, outbox: Outbox, secrets: Path |
         sinks.append(WebhookSink(hook.name, hook.url, config.namespace, config.cohort, secret))
     if config.alertmanager:
         sinks.append(AlertmanagerSink(config.alertmanager, config.namespace, config.cohort, outbox))
+    outbox.configure([sink.name for sink in sinks])
     return tuple(sinks)

@@ -3,7 +3,7 @@
     outbox = Outbox(path)
     sinks = build(config, store, outbox, settings.webhooks)
     watch = DeliveryMetrics(metrics, [sink.name for sink in sinks])
-    task = asyncio.create_task(deliver(outbox, sinks, watch))      # cancel it to stop; start it again with other sinks
+    task = asyncio.create_task(deliver(outbox, sinks, watch))   # cancel it to stop; build and deliver again to change
 
 The rule. An event is sent as soon as it is committed, and again after 0.5 s, 1 s, 2 s … (each drawn from the upper
 half) until taken: at most every 30 s where the sink does not answer, every 10 minutes where it refused (any status but
@@ -101,8 +101,8 @@ async def deliver(
     """Tell every sink of every event until cancelled; then the sinks are closed.
 
     Args:
-        outbox: its sinks are set to these.
-        sinks: with unique names.
+        outbox: configured for these sinks.
+        sinks: what `build` made.
         metrics: see there.
         timing: see there.
         clock: wall clock, seconds since the epoch.
@@ -139,7 +139,6 @@ class _Deliver:
             loop.call_soon_threadsafe(self._wake)
 
         try:
-            await self._call(self._outbox.configure, [sink.name for sink in sinks])
             with self._outbox.listening(committed):
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._prune())

@@ -1,9 +1,10 @@
 """One HTTP POST and what its outcome means."""
 
+import asyncio
 import socket
 from importlib.metadata import version
 
-from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest
+from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest, HTTPResponse
 
 from holter.inference.sinks.sink import SinkRefusedError, SinkUnavailableError
 
@@ -47,7 +48,10 @@ class Poster:
                 follow_redirects=False,
                 decompress_response=False,
             )
-            response = await self._client.fetch(request, raise_error=False)
+            answer = self._client.fetch(request, raise_error=False)
+            # Tornado logs an error when its future is cancelled at a stop: it is left to end with the client instead.
+            answer.add_done_callback(_retrieve)
+            response = await asyncio.shield(answer)
         except socket.gaierror as error:
             raise SinkUnavailableError(f"its name does not resolve: {error.strerror}") from error
         except (HTTPError, OSError) as error:
@@ -66,6 +70,11 @@ class Poster:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+
+def _retrieve(answer: asyncio.Future[HTTPResponse]) -> None:
+    if not answer.cancelled():
+        answer.exception()
 
 
 def _retry_after(value: str) -> float:
