@@ -55,7 +55,7 @@ for _tag, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("merge", r"<<", "<"),
 ):
-    _Resolver.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), list(_first))
+    _Resolver.add_implicit_resolver_base(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), list(_first))
 
 
 class _Constructor(SafeConstructor):
@@ -68,9 +68,15 @@ class _Constructor(SafeConstructor):
         octal = re.fullmatch("0[0-7]+", digits)
         return int(f"{sign}0o{digits[1:]}" if octal else text, 0)
 
+    def construct_yaml_float(self, node: Any) -> float:
+        # kubectl sends 2.0 as 2.
+        number = float(super().construct_yaml_float(node))
+        return int(number) if number.is_integer() else number
+
 
 _Constructor.add_constructor("tag:yaml.org,2002:bool", _Constructor.construct_yaml_bool)
 _Constructor.add_constructor("tag:yaml.org,2002:int", _Constructor.construct_yaml_int)
+_Constructor.add_constructor("tag:yaml.org,2002:float", _Constructor.construct_yaml_float)
 
 
 def read(text: str) -> Iterator[Document]:
