@@ -8,7 +8,6 @@ from itertools import groupby
 VENTRICULAR = frozenset("VE!")
 """Premature and escape ventricular beats, and flutter waves (codes of the MIT-BIH databases)."""
 BEATS = frozenset("NLRBAaJSVrFejnE/fQ?!")
-_NORMAL_RHYTHMS = frozenset({"N", "NSR"})
 _SHORTEST_RUN = 3
 
 
@@ -67,12 +66,12 @@ def _rhythms(times: Sequence[float], symbols: Sequence[str], notes: Sequence[str
         for t, symbol, note in zip(times, symbols, notes, strict=True)
         if symbol == "+" and note.strip("\x00 ").startswith("(")
     ]
-    ends = [t for t, _ in changes[1:]] + [max(end, times[-1] if len(times) else end)]
-    return [
-        Episode(label, t, until)
-        for (t, label), until in zip(changes, ends, strict=True)
-        if label not in _NORMAL_RHYTHMS
-    ]
+    ends = [t for t, _ in changes[1:]] + [end]
+    return [Episode(label, t, until) for (t, label), until in zip(changes, ends, strict=False) if _abnormal(label)]
+
+
+def _abnormal(label: str) -> bool:
+    return label not in {"N", "NSR"}
 
 
 def _lethal(episode: Episode) -> bool:

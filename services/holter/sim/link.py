@@ -169,7 +169,7 @@ class WebSocketLink:
                 if self._connection is None:
                     self._connection = await websocket_connect(self._url, connect_timeout=TIMEOUT_SECONDS)
                 return await self._exchange(self._connection, chunks)
-        except NotNowError:
+        except (NotNowError, AccessError):
             raise
         # Tornado has no common base: OSError, WebSocketError, WebSocketClosedError, HTTPClientError, StreamClosedError.
         except Exception as e:
@@ -179,7 +179,7 @@ class WebSocketLink:
     async def _exchange(self, connection: WebSocketClientConnection, chunks: Sequence[Chunk]) -> Delivery:
         for chunk in chunks:
             await connection.write_message(_frame(chunk, self._key), binary=True)
-        open_ = {(chunk.device_id, chunk.seq, chunk.t0): i for i, chunk in enumerate(chunks)}
+        open_ = {(chunk.device_id, chunk.seq): i for i, chunk in enumerate(chunks)}
         delivery = Delivery()
         while open_:
             message = await connection.read_message()
@@ -191,8 +191,11 @@ class WebSocketLink:
                         f"{self._url} closed the connection: {connection.close_reason or 'no reason given'}"
                     )
                 return delivery
-            for ack in decode_acks(message) if isinstance(message, bytes) else ():
-                index = open_.pop((ack.device_id, ack.seq, ack.t0), None)
+            if isinstance(message, str):
+                # A frame that is not genuine is answered in words, not by an acknowledgement.
+                raise AccessError(message)
+            for ack in decode_acks(message):
+                index = open_.pop((ack.device_id, ack.seq), None)
                 if index is None:
                     continue  # of an earlier attempt
                 if ack.status is Status.ACCEPTED:

@@ -106,8 +106,10 @@ def read(path: Path, *, channel: str | None = None, start: float = 0.0, seconds:
     if not FS_MIN <= fs <= FS_MAX:
         raise RecordError(f"{path}: {fs:g} Hz; devices send {FS_MIN:g}..{FS_MAX:g} Hz")
     begin, end = first / fs, last / fs
-    times, symbols, notes = (marks.sample / fs, marks.symbol, marks.aux_note) if marks is not None else ([], [], [])
-    annotations = summarise(list(times), symbols, notes, begin, end)
+    times, symbols, notes = (
+        ((marks.sample / fs).tolist(), marks.symbol, marks.aux_note) if marks is not None else ([], [], [])
+    )
+    annotations = summarise(times, symbols, notes, begin, end)
     return Recording(path.name, header.sig_name[index], fs, begin, record.p_signal[:, 0], annotations)
 
 

@@ -1,6 +1,7 @@
 """A tiny ingest that misbehaves as told."""
 
 import asyncio
+import threading
 from collections import Counter, deque
 
 import orjson
@@ -87,10 +88,14 @@ class Stream(WebSocketHandler):
         match self.ingest.fault():
             case None:
                 self.ingest.taken.append((chunk.device_id, chunk.seq))
-                ack = Ack(chunk.device_id, chunk.seq, chunk.t0)
+                # What ingest had to cut or to place begins elsewhere.
+                ack = Ack(chunk.device_id, chunk.seq, chunk.t0 + 4000)
             case "drop" | "cut" as how:
                 self.gone = True
                 self.close() if how == "drop" else self.ws_connection.stream.close()
+                return
+            case str() as words:
+                self.write_message(words)
                 return
             case Status.RETRY:
                 ack = Ack(chunk.device_id, chunk.seq, chunk.t0, Status.RETRY, 7)
@@ -106,6 +111,28 @@ async def ingest():
     fake.server.stop()
     await fake.server.close_all_connections()
     await asyncio.sleep(0)
+
+
+@pytest.fixture
+def served():
+    """The same in a thread of its own: a command takes the main thread for its signals."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    async def start():
+        return FakeIngest()
+
+    async def stop():
+        fake.server.stop()
+        await fake.server.close_all_connections()
+
+    fake = asyncio.run_coroutine_threadsafe(start(), loop).result()
+    yield fake
+    asyncio.run_coroutine_threadsafe(stop(), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
 
 
 @pytest.fixture

@@ -169,6 +169,13 @@ async def test_a_websocket_that_falls_is_opened_again(ingest, device_key, sleep,
     assert 7.0 in waits
 
 
+async def test_a_websocket_that_is_told_off_in_words_ends_the_sending(ingest, device_key, sleep):
+    ingest.faults.append('{"error": {"field": "mac", "reason": "is not made with this device\'s key"}}')
+    sender = Sender(connect("websocket", ingest.url, device_key), lanes=1, buffer=2, sleep=sleep)
+    with pytest.raises(AccessError, match="is not made with"):
+        await send_all(sender, devices=1, n=50)
+
+
 async def test_udp_sends_one_frame_a_datagram(device_key):
     received = asyncio.Queue()
 
