@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
-from ruamel.yaml import YAML
 
 from holter_operator.api.command import validate
 from holter_operator.plan import plan
@@ -18,7 +18,7 @@ def run(command, *arguments, text=None):
 
 def documents(result):
     assert (result.exit_code, result.stderr) == (0, "")
-    return list(YAML(typ="safe").load_all(result.stdout))
+    return list(yaml.load_all(result.stdout, yaml.CSafeLoader))
 
 
 @pytest.mark.parametrize("name", ["minimal", "everything", "persistent"])
