@@ -1,0 +1,191 @@
+"""The life of an alert: raised → updated → cleared; one per patient and kind; *high* latches until acknowledged."""
+
+from dataclasses import dataclass, replace
+
+from holter.alert import TECHNICAL, AlertEvent, Kind, Priority, Transition, alert_id
+from holter.chunk import MICROSECONDS
+
+NEW_ONSET = 10
+"""Seconds off after which a condition that comes back is a new onset of the same alert."""
+_TECHNICAL_COOLDOWN = 10
+_RANK = {Priority.HIGH: 0, Priority.MEDIUM: 1, Priority.LOW: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition that holds in one second of one patient.
+
+    Attributes:
+        kind: what.
+        priority: how urgent.
+        since: event second at which it began.
+        reason: in words.
+        score: see AlertEvent.
+        threshold: see AlertEvent.
+    """
+
+    kind: Kind
+    priority: Priority
+    since: int
+    reason: str
+    score: float | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """An alert that is not cleared.
+
+    Attributes:
+        event: its newest event.
+        count: events so far.
+        last_on: the last event second at which the condition held.
+        acknowledged: somebody has seen it since its newest high event.
+    """
+
+    event: AlertEvent
+    count: int
+    last_on: int
+    acknowledged: bool = False
+
+    @property
+    def latched(self) -> bool:
+        """Stays until somebody acknowledges it: a patient's, not a cable's."""
+        return self.event.priority is Priority.HIGH and self.event.kind not in TECHNICAL and not self.acknowledged
+
+
+class Life:
+    """Alerts of one cohort.
+
+    Args:
+        namespace: of the cohort.
+        cohort: its name.
+        cooldown: seconds off before an alert is cleared.
+    """
+
+    def __init__(self, namespace: str, cohort: str, cooldown: int) -> None:
+        self._namespace, self._cohort = namespace, cohort
+        self.cooldown = cooldown
+        self._open: dict[str, dict[Kind, Open]] = {}
+        self._decided: dict[tuple[str, Kind], int] = {}
+
+    def restore(self, events: tuple[AlertEvent, ...]) -> None:
+        """Go on with alerts of an earlier life, oldest event first; what was cleared is not raised a second time."""
+        for event in events:
+            self._decided[event.device_id, event.kind] = event.decided_at
+            alerts = self._open.setdefault(event.device_id, {})
+            if event.event is Transition.CLEARED:
+                alerts.pop(event.kind, None)
+            else:
+                count = int(event.id.rpartition("-")[2]) + 1
+                alerts[event.kind] = Open(event, count, event.decided_at // MICROSECONDS)
+
+    def open(self, device_id: str) -> dict[Kind, Open]:
+        """A device's alerts that are not cleared."""
+        return self._open.get(device_id, {})
+
+    def urgent(self, device_id: str, second: int) -> bool:
+        """A physiological high alert is going on: nothing less is worth saying."""
+        return any(
+            alert.event.priority is Priority.HIGH
+            and alert.event.kind not in TECHNICAL
+            and second - alert.last_on < self.cooldown
+            for alert in self._open.get(device_id, {}).values()
+        )
+
+    def acknowledge(self, device_id: str, identity: str) -> None:
+        """Somebody has seen an alert."""
+        alerts = self._open.get(device_id, {})
+        for kind, alert in alerts.items():
+            if alert.event.alert_id == identity:
+                alerts[kind] = replace(alert, acknowledged=True)
+
+    def step(self, device_id: str, second: int, conditions: list[Condition], revision: int) -> list[AlertEvent]:
+        """One event second of one device: what is to be told."""
+        events = self.hold(device_id, second, conditions, revision)
+        alerts = self._open.get(device_id, {})
+        held = {condition.kind for condition in conditions}
+        for kind in [k for k in alerts if k not in held]:
+            alert = alerts[kind]
+            wait = min(self.cooldown, _TECHNICAL_COOLDOWN) if kind in TECHNICAL else self.cooldown
+            if abs(second - alert.last_on) >= wait and not alert.latched:
+                events.append(self._next(alert, Transition.CLEARED, second, "the condition has ended", revision))
+                del alerts[kind]
+        if not alerts:
+            self._open.pop(device_id, None)
+        return events
+
+    def hold(self, device_id: str, second: int, conditions: list[Condition], revision: int) -> list[AlertEvent]:
+        """These conditions hold; of all others nothing is known (a device that is silent)."""
+        events: list[AlertEvent] = []
+        alerts = self._open.setdefault(device_id, {})
+        for condition in conditions:
+            alert = alerts.get(condition.kind)
+            if alert is None:
+                self._raise(events, alerts, device_id, second, condition, revision)
+            else:
+                alerts[condition.kind] = self._goes_on(events, alert, second, condition, revision)
+        return events
+
+    def end(self, device_id: str, second: int, reason: str, revision: int) -> list[AlertEvent]:
+        """The device has gone: what does not latch is cleared."""
+        alerts = self._open.get(device_id, {})
+        ended = [kind for kind, alert in alerts.items() if not alert.latched]
+        return [self._next(alerts.pop(kind), Transition.CLEARED, second, reason, revision) for kind in ended]
+
+    def _goes_on(self, events: list[AlertEvent], alert: Open, second: int, condition: Condition, revision: int) -> Open:
+        last_on = second if alert.last_on > second + self.cooldown else alert.last_on  # the clock was set back
+        back = second - last_on > NEW_ONSET
+        worse = _RANK[condition.priority] < _RANK[alert.event.priority]
+        if back or worse:
+            event = replace(
+                self._next(alert, Transition.UPDATED, second, condition.reason, revision),
+                onset=condition.since * MICROSECONDS if back else alert.event.onset,
+                priority=condition.priority,
+                score=condition.score,
+                threshold=condition.threshold,
+            )
+            events.append(event)
+            return Open(event, alert.count + 1, second, alert.acknowledged and event.priority is not Priority.HIGH)
+        return replace(alert, last_on=max(second, last_on))
+
+    def _raise(
+        self,
+        events: list[AlertEvent],
+        alerts: dict[Kind, Open],
+        device_id: str,
+        second: int,
+        condition: Condition,
+        revision: int,
+    ) -> None:
+        onset = condition.since * MICROSECONDS
+        if second * MICROSECONDS <= self._decided.get((device_id, condition.kind), -1):
+            return  # decided in an earlier life of this worker
+        identity = alert_id(self._namespace, self._cohort, device_id, condition.kind, onset)
+        event = AlertEvent(
+            id=f"{identity}-0",
+            alert_id=identity,
+            event=Transition.RAISED,
+            device_id=device_id,
+            kind=condition.kind,
+            priority=condition.priority,
+            onset=onset,
+            decided_at=second * MICROSECONDS,
+            reason=condition.reason,
+            score=condition.score,
+            threshold=condition.threshold,
+            model_revision=revision,
+        )
+        alerts[condition.kind] = Open(event, 1, second)
+        events.append(event)
+
+    @staticmethod
+    def _next(alert: Open, transition: Transition, second: int, reason: str, revision: int) -> AlertEvent:
+        return replace(
+            alert.event,
+            id=f"{alert.event.alert_id}-{alert.count}",
+            event=transition,
+            decided_at=second * MICROSECONDS,
+            reason=reason,
+            model_revision=revision,
+        )

@@ -1,0 +1,207 @@
+"""`holter infer`: a worker that looks at its share of a cohort each second."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Coroutine
+from dataclasses import replace
+from datetime import datetime
+
+import click
+import orjson
+import structlog
+from prometheus_client import CollectorRegistry
+from pydantic import ValidationError
+
+from holter import logs
+from holter.chunk import SHARDS
+from holter.config import InferenceConfig, read
+from holter.inference.decision import Decision, Limits
+from holter.inference.decision.life import Life
+from holter.inference.engine import Engine
+from holter.inference.outbox import Outbox
+from holter.inference.profiles import Profiles
+from holter.inference.sinks import build
+from holter.inference.sinks.delivery import DeliveryMetrics, deliver
+from holter.inference.telemetry import Telemetry
+from holter.inference.warm import warm
+from holter.inference.watched import Watched
+from holter.inference.worker import Parts, Worker
+from holter.metrics import Metrics
+from holter.model.artifact import JSON, NPZ, load
+from holter.model.npz import ArtifactError
+from holter.serving import serve
+from holter.settings import Settings, from_environment
+from holter.store.open import open_store
+from holter.store.protocol import StoreUnavailableError
+
+CYCLE = 1.0
+_STUCK = 60.0
+_log = structlog.get_logger()
+
+
+def shards_of(ordinal: int, replicas: int) -> range:
+    """The shards of one worker of `replicas`: a range, as even as can be, all of them owned once."""
+    return range(ordinal * SHARDS // replicas, (ordinal + 1) * SHARDS // replicas)
+
+
+class Service:
+    """The worker with its surroundings: configuration, model, profiles, sinks, health."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._config_file = Watched(settings.config / "inference.json")
+        self.config = read(InferenceConfig, self._config_file.path)
+        self._config_file.poll()
+        metrics = Metrics(self.config.cohort, CollectorRegistry())
+        self.registry = metrics.registry
+        telemetry = Telemetry(metrics)
+        self.store = open_store(settings.store, layout=self.config.layout, writer=settings.pod)
+        self.outbox = Outbox(settings.state / "outbox.db")
+        self.profiles = Profiles(settings.profiles)
+        engine = Engine(round(self.config.window), round(self.config.interval))
+        life = Life(self.config.namespace, self.config.cohort, round(self.config.cooldown))
+        decision = Decision(engine, life, Limits(cooldown=round(self.config.cooldown)), self.profiles.of)
+        self.parts = Parts(self.store, self.outbox, engine, life, decision, telemetry)
+        self.worker = Worker(self.parts, shards_of(settings.ordinal, self.config.replicas))
+        self._model_file = Watched(settings.model / JSON) if settings.model else None
+        self._delivery_metrics = DeliveryMetrics(metrics, self._sink_names())
+        self._delivery: asyncio.Task[None] | None = None
+        self._fault: str | None = "starting: compiling"
+        self._last_cycle = time.monotonic()
+        self._restart = False
+
+    def _sink_names(self) -> list[str]:
+        names = ["store", *(f"webhook:{hook.name}" for hook in self.config.webhooks)]
+        return [*names, "alertmanager"] if self.config.alertmanager else names
+
+    def alive(self) -> str | None:
+        """For /healthz."""
+        quiet = time.monotonic() - self._last_cycle
+        return f"no cycle for {round(quiet)} s" if quiet > _STUCK else None
+
+    def ready(self) -> str | None:
+        """For /readyz."""
+        return self._fault
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Until `stopping` is set, or a change asks for a new process."""
+        await asyncio.to_thread(warm)
+        await self._restored(stopping)
+        self._deliver()
+        while not stopping.is_set() and not self._restart:
+            began = time.monotonic()
+            try:
+                await asyncio.to_thread(self._refresh)
+                await asyncio.to_thread(self.worker.cycle)
+                self._fault = None
+            except StoreUnavailableError as error:
+                if self._fault is None:
+                    _log.warning("store_unavailable", reason=str(error))
+                self._fault = f"the store does not answer: {error}"
+            self._last_cycle = time.monotonic()
+            self._reconfigure()
+            if self._delivery is not None and self._delivery.done():
+                self._delivery.result()
+            await _sleep(CYCLE - (time.monotonic() - began), stopping)
+        await asyncio.to_thread(self.worker.write_baselines)
+        if self._delivery is not None:
+            self._delivery.cancel()
+            await asyncio.gather(self._delivery, return_exceptions=True)
+        self.outbox.close()
+        self.store.close()
+
+    async def _restored(self, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            try:
+                await asyncio.to_thread(self.worker.restore)
+                break
+            except StoreUnavailableError as error:
+                self._fault = f"the store does not answer: {error}"
+                self._last_cycle = time.monotonic()
+                _log.warning("store_unavailable", reason=str(error))
+                await _sleep(CYCLE, stopping)
+
+    def _refresh(self) -> None:
+        """Take up a new model and new profiles, between two cycles."""
+        if self.profiles.refresh():
+            self.parts.decision.profiles_changed()
+        if self._model_file is None or self.settings.model is None:
+            return
+        try:
+            text = self._model_file.poll()
+            if text is None:
+                return
+            model = load((self.settings.model / NPZ).read_bytes(), text)
+            self.worker.use(model, datetime.fromisoformat(orjson.loads(text)["trainedAt"]).timestamp())
+        except FileNotFoundError:
+            return
+        except (ArtifactError, OSError, ValueError, KeyError) as error:
+            _log.warning("model_not_read", reason=str(error), kept="the last one")
+            self._model_file = Watched(self.settings.model / JSON)  # half-written: look again
+
+    def _reconfigure(self) -> None:
+        content = self._config_file.poll()
+        if content is None:
+            return
+        try:
+            config = InferenceConfig.model_validate_json(content)
+        except ValidationError as error:
+            _log.error(
+                "configuration_refused", file=str(self._config_file.path), reason=str(error), kept="the last one"
+            )
+            return
+        old, self.config = self.config, config
+        changed = {f for f in InferenceConfig.model_fields if getattr(old, f) != getattr(config, f)}
+        if changed & {"replicas", "layout", "source", "window", "interval", "sample_rate"}:
+            _log.info("restarting", reason="configuration", changed=sorted(changed))
+            self._restart = True
+            return
+        self.parts.life.cooldown = round(config.cooldown)
+        self.parts.decision.limits = replace(self.parts.decision.limits, cooldown=round(config.cooldown))
+        if changed & {"webhooks", "alertmanager"}:
+            self._deliver()
+        if changed:
+            _log.info("reconfigured", changed=sorted(changed))
+
+    def _deliver(self) -> None:
+        if self._delivery is not None:
+            self._delivery.cancel()
+        sinks = build(self.config, self.store, self.outbox, self.settings.webhooks)
+        self._delivery = asyncio.create_task(deliver(self.outbox, sinks, self._delivery_metrics))
+
+
+async def _sleep(seconds: float, stopping: asyncio.Event) -> None:
+    waiting: Coroutine[object, object, bool] = stopping.wait()
+    try:
+        await asyncio.wait_for(waiting, max(seconds, 0.0))
+    except TimeoutError:
+        return
+
+
+async def _main(settings: Settings) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    service = Service(settings)
+    server = serve(
+        service.registry,
+        alive=service.alive,
+        ready=service.ready,
+        port=settings.port("metrics"),
+        address=settings.listen,
+    )
+    _log.info("started", cohort=service.config.cohort, pod=settings.pod, source=service.config.source)
+    try:
+        await service.run(stopping)
+    finally:
+        server.stop()
+    _log.info("stopped")
+
+
+@click.command()
+def command() -> None:
+    """Look at every patient each second, raise alerts, score windows. Configured by the environment."""
+    logs.configure("inference")
+    asyncio.run(_main(from_environment()))

@@ -1,0 +1,262 @@
+"""From a peak to a beat compared with the patient's own: a bank of slowly learnt templates, R-R measures, residuals.
+
+Features and constants: docs/detection.md. `ventricular` marks beats that are unlike every own normal beat and wide or
+gravely misshapen; it serves runs and reasons, the graded features serve the score.
+"""
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from holter.signal.filters import FS
+from holter.signal.patient import BEATS, CLUSTERS, RING, TEMPLATE
+from holter.signal.qrs import SETTLE
+
+_BEFORE, _AFTER, _LAG = 30, 40, 12
+_JOIN = 0.85
+_PREMATURE = 0.87
+
+
+@numba.njit(cache=True)
+def _quantile(values: NDArray[np.float32], n: int, q: float) -> float:
+    order = np.sort(values[:n])
+    return float(order[min(n - 1, int(q * n))])
+
+
+@numba.njit(cache=True)
+def _width(beat: NDArray[np.float32]) -> float:
+    """Samples above 35 % of the peak."""
+    peak = 0.0
+    for j in range(TEMPLATE):
+        peak = max(peak, abs(beat[j]))
+    count = 0
+    for j in range(TEMPLATE):
+        if abs(beat[j]) > 0.35 * peak:
+            count += 1
+    return float(count)
+
+
+@numba.njit(cache=True)
+def own_normal(rec: Any, k: int) -> bool:
+    """Whether cluster k is a shape of this patient's normal beats (a bundle branch block may come and go)."""
+    if rec.bank_seen[k] == 0:
+        return False
+    d = rec.dominant
+    if k == d:
+        return True
+    total = 0.0
+    for j in range(CLUSTERS):
+        total += rec.bank_count[j]
+    return bool(
+        rec.bank_seen[k] >= 8
+        and rec.bank_count[k] >= 0.1 * total
+        and rec.bank_prem[k] < 0.4
+        and rec.bank_width[k] < 1.35 * rec.bank_width[d]
+    )
+
+
+@numba.njit(cache=True, fastmath=True)
+def _segment(rec: Any, peak: int, seg: NDArray[np.float32]) -> int:
+    """Find R, the largest deflection in -128..+32 ms of the peak, and copy the beat with its lag margins; returns R."""
+    window = np.empty(41, np.float32)
+    for j in range(41):
+        window[j] = rec.shape[(peak - 32 + j) % RING]
+    middle = np.sort(window)[20]
+    best, at = -1.0, 0
+    for j in range(41):
+        d = abs(window[j] - middle)
+        if d > best:
+            best, at = d, j
+    r = peak - 32 + at
+    first = r - _BEFORE - _LAG
+    for j in range(TEMPLATE + 2 * _LAG):
+        seg[j] = rec.shape[(first + j) % RING]
+    return int(r)
+
+
+@numba.njit(cache=True, fastmath=True)
+def _match(rec: Any, seg: NDArray[np.float32], corr: NDArray[np.float32], lag: NDArray[np.int64]) -> None:
+    """Best correlation, and the lag it has, of the beat with every template."""
+    corr[:] = -1.0
+    for s in range(2 * _LAG + 1):
+        mean = 0.0
+        for j in range(TEMPLATE):
+            mean += seg[s + j]
+        mean /= TEMPLATE
+        norm = 0.0
+        for j in range(TEMPLATE):
+            norm += (seg[s + j] - mean) ** 2
+        norm = np.sqrt(norm) + 1e-9
+        for k in range(CLUSTERS):
+            if rec.bank_seen[k] == 0:
+                continue
+            dot = 0.0
+            for j in range(TEMPLATE):  # templates have mean zero
+                dot += rec.bank[k, j] * seg[s + j]
+            c = dot / (norm * rec.bank_norm[k] + 1e-9)
+            if c > corr[k]:
+                corr[k] = c
+                lag[k] = s
+
+
+@numba.njit(cache=True, fastmath=True)
+def _residual(rec: Any, k: int, seg: NDArray[np.float32], s: int) -> float:
+    """|beat - template|^2 / |template|^2 at a lag, at most 20."""
+    mean = 0.0
+    for j in range(TEMPLATE):
+        mean += seg[s + j]
+    mean /= TEMPLATE
+    total = 0.0
+    for j in range(TEMPLATE):
+        total += (seg[s + j] - mean - rec.bank[k, j]) ** 2
+    return float(min(20.0, total / (rec.bank_norm[k] ** 2 + 1e-9)))
+
+
+@numba.njit(cache=True, fastmath=True)
+def _learn(rec: Any, k: int, seg: NDArray[np.float32], s: int, premature: bool, width: float) -> None:
+    """Move template k towards the beat (k < 0: the lightest one is replaced by it) and choose the dominant anew."""
+    for j in range(CLUSTERS):
+        rec.bank_count[j] *= 0.999
+    fresh = k < 0
+    if fresh:
+        k = 0
+        for j in range(CLUSTERS):
+            if rec.bank_seen[j] == 0:
+                k = j
+                break
+            if rec.bank_count[j] < rec.bank_count[k]:
+                k = j
+        rec.bank_count[k] = 0.0
+        rec.bank_seen[k] = 0
+    rec.bank_seen[k] += 1
+    rec.bank_count[k] += 1.0
+    rate = max(1.0 / rec.bank_seen[k], 0.02)
+    mean = 0.0
+    for j in range(TEMPLATE):
+        mean += seg[s + j]
+    mean /= TEMPLATE
+    norm = 0.0
+    for j in range(TEMPLATE):
+        value = seg[s + j] - mean
+        rec.bank[k, j] = value if fresh else rec.bank[k, j] + rate * (value - rec.bank[k, j])
+        norm += rec.bank[k, j] ** 2
+    rec.bank_norm[k] = np.sqrt(norm)
+    rec.bank_width[k] = width if fresh else rec.bank_width[k] + rate * (width - rec.bank_width[k])
+    early = 1.0 if premature else 0.0
+    rec.bank_prem[k] = early if fresh else rec.bank_prem[k] + rate * (early - rec.bank_prem[k])
+    best, d = -1.0, 0
+    for j in range(CLUSTERS):
+        if rec.bank_seen[j] > 0:
+            weight = rec.bank_count[j] * (1.0 - rec.bank_prem[j]) ** 2
+            if weight > best:
+                best, d = weight, j
+    rec.dominant = d
+
+
+@numba.njit(cache=True, fastmath=True)
+def _beat(rec: Any, peak: int) -> None:
+    seg = np.empty(TEMPLATE + 2 * _LAG, np.float32)
+    r = _segment(rec, peak, seg)
+    previous = rec.beats[(rec.beat_n - 1) % BEATS]
+    rr = 0.0
+    if rec.beat_n > 0 and previous.r > 0:
+        rr = (r - previous.r) / FS
+        if rr < 0.16:
+            return
+        if rr > 6.0:
+            rr = 0.0
+    corr = np.empty(CLUSTERS, np.float32)
+    lag = np.full(CLUSTERS, _LAG, np.int64)
+    _match(rec, seg, corr, lag)
+    d = rec.dominant
+    nearest, best = d, -1.0
+    for k in range(CLUSTERS):
+        if own_normal(rec, k) and corr[k] > best:
+            nearest, best = k, corr[k]
+    known = rec.bank_seen[d] >= 8
+    s = lag[nearest]
+    beat = seg[s : s + TEMPLATE] - np.mean(seg[s : s + TEMPLATE])
+    energy, low, high = 0.0, 0.0, 0.0
+    for j in range(TEMPLATE):
+        energy += beat[j] ** 2
+        low = min(low, beat[j])
+        high = max(high, beat[j])
+    if known and rec.skipped < 4:
+        faint = energy < 0.15 * rec.bank_norm[nearest] ** 2 and best < 0.95
+        if faint or (0.0 < rr < 0.28 and best < previous.corr):
+            rec.skipped += 1
+            return
+    rec.skipped = 0
+
+    width = _width(beat)
+    med = rec.rr_med
+    premature = med > 0 and 0.0 < rr < _PREMATURE * med
+    now = rec.beats[rec.beat_n % BEATS]
+    now.r, now.rr, now.amp, now.corr = r, rr, high - low, best
+    now.resn = now.resx = now.cnx = now.wid = now.res = 0.0
+    now.prem = now.comp = now.pm_x = now.drr = now.joint = 0.0
+    now.ventricular = 0
+    if med > 0 and rr > 0:
+        now.prem = max(0.0, 1.0 - rr / med)
+        if previous.rr > 0:
+            now.drr = abs(rr - previous.rr) / med
+            irregular = _quantile(rec.irr, min(rec.irr_n, 64), 0.5) if rec.irr_n >= 8 else 0.05
+            now.pm_x = max(0.0, min(now.prem, 1.0 - rr / previous.rr) - 1.5 * irregular)
+        previous.comp = previous.prem * max(0.0, rr / med - 1.0)
+    if known:
+        now.resn = _residual(rec, nearest, seg, s)
+        now.res = _residual(rec, d, seg, lag[d])
+        n = min(rec.own_n, 24)
+        p30 = _quantile(rec.own_noise[0], n, 0.3) if n >= 8 else 0.05
+        c30 = _quantile(rec.own_noise[1], n, 0.3) if n >= 8 else 0.02
+        now.resx = 0.05 * now.resn / (0.05 + p30)
+        now.cnx = 0.02 * (1.0 - best) / (0.02 + c30)
+        now.wid = max(0.0, width / max(rec.bank_width[d], 1.0) - 1.0)
+        now.joint = now.prem * np.sqrt(now.resn)
+        unlike = now.resx > 0.35 and best < 0.9
+        if unlike and (now.wid > 0.2 or best < 0.6):
+            now.ventricular = 1
+        rec.own_noise[0, rec.own_n % 24] = now.resn
+        rec.own_noise[1, rec.own_n % 24] = 1.0 - best
+        rec.own_n += 1
+
+    home, most = -1, _JOIN
+    for k in range(CLUSTERS):
+        if rec.bank_seen[k] > 0 and corr[k] > most:
+            home, most = k, corr[k]
+    if rec.hold == 0:
+        _learn(rec, home, seg, lag[home] if home >= 0 else _LAG, premature, width)
+        if rr > 0:
+            if previous.rr > 0:
+                rec.rr2[rec.rr2_n % 31] = 0.5 * (rr + previous.rr)
+                rec.rr2_n += 1
+                rec.rr_med = _quantile(rec.rr2, min(rec.rr2_n, 31), 0.5)
+            if home == rec.dominant and previous.cluster == rec.dominant and previous.rr > 0 and rec.rr_med > 0:
+                rec.irr[rec.irr_n % 64] = abs(rr - previous.rr) / rec.rr_med
+                rec.irr_n += 1
+    now.cluster = home
+    rec.beat_n += 1
+    if rec.hold == 0 and (rec.beat_n % 8 == 0 or rec.amp == 0):
+        n = min(rec.beat_n, 60)
+        amps = np.empty(n, np.float32)
+        for j in range(n):
+            amps[j] = rec.beats[(rec.beat_n - 1 - j) % BEATS].amp
+        rec.amp = _quantile(amps, n, 0.5)
+
+
+@numba.njit(cache=True)
+def settle(rec: Any, now: int) -> None:
+    """Turn the queued peaks that nothing can undo any more into beats.
+
+    Args:
+        rec: a PATIENT record whose rings hold all samples below `now`.
+        now: number of the next sample.
+    """
+    while rec.pend_n > 0 and rec.pend_i[0] + SETTLE <= now:
+        _beat(rec, rec.pend_i[0])
+        rec.pend_n -= 1
+        for q in range(rec.pend_n):
+            rec.pend_i[q] = rec.pend_i[q + 1]
+            rec.pend_h[q] = rec.pend_h[q + 1]

@@ -1,0 +1,249 @@
+"""The 24 measures of the life-threatening path, each second over the last 4 s, for a batch of patients.
+
+Sources: count2 Jekova & Krasteva, Physiol Meas 2004;25:1167; leak (the VF filter) Kuo & Dillman 1978 as in Amann,
+Tratnig & Unterkofler, BioMed Eng OnLine 2005;4:60; slope after Irusta; the others are plain statistics. `d_x` is x
+minus the patient's own median of x (the population's mean difference until that is known).
+"""
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from holter.signal.filters import FS
+from holter.signal.patient import BEATS, LEARN, SECONDS
+
+NAMES = (
+    "slopeL", "count2", "slope", "d_leak", "leak", "p2.5_5", "leakL", "d_count2", "mobL", "d_slope", "llf", "d_mobL",
+    "d_lhf", "nccmed4", "qL", "d_leakL", "d_slopeL", "dlrr", "acmin", "nccmax4", "kurtL", "acminL", "acmaxL", "cnt4",
+)  # fmt: skip
+N = len(NAMES)
+BASELINES = ("leak", "count2", "slope", "mobL", "lhf", "leakL", "slopeL", "amplitude", "rr")
+"""Own baselines, as in a record's `base`: measures, the largest 1 s peak-to-peak of 4 s (mV), median R-R (s)."""
+_D_LEAK, _D_COUNT2, _D_SLOPE, _D_MOBL, _D_LHF, _D_LEAKL, _D_SLOPEL = -0.018, 0.045, -0.187, -0.266, 0.803, 0.001, -0.101
+READY = 10
+"""Learnt seconds from which an own baseline is used."""
+
+
+@numba.njit(cache=True, fastmath=True)
+def _quantile_of(values: NDArray[np.float32], q: float) -> float:
+    """A quantile of non-negative values from a histogram of 1,024 bins: within 0.1 % of the largest."""
+    top = 0.0
+    for v in values:
+        top = max(top, v)
+    if top <= 0.0:
+        return 0.0
+    bins = np.zeros(1024, np.int32)
+    scale = 1023.99 / top
+    for v in values:
+        bins[int(v * scale)] += 1
+    want = q * values.size
+    total = 0
+    for b in range(1024):
+        total += bins[b]
+        if total >= want:
+            return float((b + 0.5) / scale)
+    return float(top)
+
+
+@numba.njit(cache=True, fastmath=True)
+def _leak(v: NDArray[np.float32], dv: NDArray[np.float32]) -> float:
+    """|v_i + v_(i-N)| over |v_i| + |v_(i-N)|, N half the mean period: 0 for a sine, 1 for spikes."""
+    sum_v, sum_dv = 0.0, 0.0
+    for x in v:
+        sum_v += abs(x)
+    for x in dv:
+        sum_dv += abs(x)
+    if sum_dv <= 0.0:
+        return 1.0
+    half = int(np.pi * sum_v / sum_dv + 0.5)
+    if half < 1 or half >= v.size:
+        return 1.0
+    top, bottom = 0.0, 0.0
+    for i in range(half, v.size):
+        top += abs(v[i] + v[i - half])
+        bottom += abs(v[i]) + abs(v[i - half])
+    return float(top / bottom) if bottom > 0 else 1.0
+
+
+@numba.njit(cache=True, fastmath=True)
+def _autocorrelation(v: NDArray[np.float32], rate: float) -> tuple[float, float, float]:
+    """Lowest over 0..0.6 s, highest over 0.15..0.6 s, and that one's lag (s), of the unbiased autocorrelation."""
+    n = v.size
+    power = 0.0
+    for x in v:
+        power += x * x
+    power /= n
+    if power <= 0.0:
+        return 0.0, 0.0, 0.0
+    lowest, highest, at = 1.0, -1.0, 0
+    for lag in range(1, int(0.6 * rate) + 1):
+        total = 0.0
+        for i in range(lag, n):
+            total += v[i] * v[i - lag]
+        r = total / (n - lag) / power
+        lowest = min(lowest, r)
+        if lag >= 0.15 * rate and r > highest:
+            highest, at = r, lag
+    return lowest, highest, at / rate
+
+
+@numba.njit(cache=True, fastmath=True)
+def _share_2_5_5(v: NDArray[np.float32]) -> float:
+    """Power share of 2.5-5 Hz (Hann window); v: 250 samples at 62.5 Hz of a 1-30 Hz signal."""
+    n = v.size
+    windowed = np.empty(n)
+    total = 0.0
+    for i in range(n):
+        windowed[i] = v[i] * (0.5 - 0.5 * np.cos(2 * np.pi * i / n))
+        total += windowed[i] ** 2
+    if total <= 0.0:
+        return 0.0
+    power = 0.0
+    for k in range(10, 21):  # bins of 0.25 Hz
+        c = 2 * np.cos(2 * np.pi * k / n)
+        s1, s2 = 0.0, 0.0
+        for i in range(n):  # Goertzel
+            s1, s2 = windowed[i] + c * s1 - s2, s1
+        power += s1 * s1 + s2 * s2 - c * s1 * s2
+    return float(2 * power / (n * total))
+
+
+@numba.njit(cache=True, fastmath=True)
+def _shape(v: NDArray[np.float32], dv: NDArray[np.float32], rate: float) -> tuple[float, float, float, float]:
+    """slope, mobility (Hz), ln kurtosis, q = ln(median |v| / 98 % quantile of |v|)."""
+    n = v.size
+    m2, m4, d2 = 0.0, 0.0, 0.0
+    for i in range(n):
+        s = v[i] * v[i]
+        m2 += s
+        m4 += s * s
+        d2 += dv[i] * dv[i]
+    m2 /= n
+    if m2 <= 1e-12:
+        return 1.0, 0.0, np.log(3.0), -1.0
+    steep = 0.1 * _quantile_of(np.abs(dv), 0.98)
+    flat = 0
+    for x in dv:
+        if abs(x) < steep:
+            flat += 1
+    absolute = np.abs(v)
+    middle, top = _quantile_of(absolute, 0.5), _quantile_of(absolute, 0.98)
+    q = np.log(max(middle, 1e-6) / max(top, 1e-6))
+    return flat / n, np.sqrt(d2 / n / m2) * rate / (2 * np.pi), np.log(m4 / n / (m2 * m2)), q
+
+
+@numba.njit(cache=True, fastmath=True)
+def _window(ring: NDArray[np.float32], end: int, v: NDArray[np.float32], dv: NDArray[np.float32]) -> None:
+    """Copy the last samples, mean removed, and their differences."""
+    n = v.size
+    mean = 0.0
+    for i in range(n):
+        v[i] = ring[(end - n + i) % ring.size]
+        mean += v[i]
+    mean /= n
+    for i in range(n):
+        v[i] -= mean
+    dv[0] = v[0] - (ring[(end - n - 1) % ring.size] - mean)
+    for i in range(1, n):
+        dv[i] = v[i] - v[i - 1]
+
+
+@numba.njit(cache=True, fastmath=True)
+def _one(rec: Any, out: NDArray[np.float32], extra: NDArray[np.float32]) -> None:
+    v, dv = np.empty(1000, np.float32), np.empty(1000, np.float32)
+    _window(rec.lethal, rec.n, v, dv)
+    vl, dvl = np.empty(500, np.float32), np.empty(500, np.float32)
+    _window(rec.slow, rec.n // 2, vl, dvl)
+    leak, leak_l = _leak(v, dv), _leak(vl, dvl)
+    slope, _, _, _ = _shape(v, dv, FS)
+    slope_l, mob_l, kurt_l, q_l = _shape(vl, dvl, FS / 2)
+    quarter = np.empty(250, np.float32)
+    for i in range(250):
+        quarter[i] = 0.25 * (v[4 * i] + v[4 * i + 1] + v[4 * i + 2] + v[4 * i + 3])
+    acmin, _, _ = _autocorrelation(quarter, FS / 4)
+    quarter_l = vl[::2].copy()
+    acmin_l, acmax_l, period = _autocorrelation(quarter_l, FS / 4)
+    count2, high, wander, amplitude, lowest = 0.0, 0.0, 0.0, 0.0, 1e9
+    ncc = np.empty(4, np.float32)
+    for k in range(4):
+        s = (rec.second - k) % SECONDS
+        count2 += 0.25 * rec.complex[s]
+        high += rec.high_sq[s]
+        wander = max(wander, rec.wander[s])
+        amplitude = max(amplitude, rec.pp[s])
+        lowest = min(lowest, rec.pp[s])
+        ncc[k] = rec.ncc[s]
+    ncc = np.sort(ncc)
+    lhf = np.log(max(np.sqrt(high / 1000), 1e-5))
+    beats, n = 0, min(rec.beat_n, BEATS)
+    rrs = np.empty(32, np.float32)
+    known = 0
+    for j in range(n):
+        b = rec.beats[(rec.beat_n - 1 - j) % BEATS]
+        if b.r < rec.n - 1000:
+            break
+        beats += 1
+        if b.rr > 0 and known < 32:
+            rrs[known] = b.rr
+            known += 1
+    rr = float(np.sort(rrs[:known])[known // 2]) if known > 0 else 0.0
+    base, ready = rec.base, rec.learn_n >= READY
+    out[0], out[1], out[2] = slope_l, count2, slope
+    out[3] = leak - base[0] if ready else _D_LEAK
+    out[4], out[5], out[6] = leak, _share_2_5_5(quarter), leak_l
+    out[7] = count2 - base[1] if ready else _D_COUNT2
+    out[8] = mob_l
+    out[9] = slope - base[2] if ready else _D_SLOPE
+    out[10] = np.log(max(wander, 1e-3))
+    out[11] = mob_l - base[3] if ready else _D_MOBL
+    out[12] = lhf - base[4] if ready else _D_LHF
+    out[13], out[14] = 0.5 * (ncc[1] + ncc[2]), q_l
+    out[15] = leak_l - base[5] if ready else _D_LEAKL
+    out[16] = slope_l - base[6] if ready else _D_SLOPEL
+    out[17] = np.log(rr / base[8]) if ready and rr > 0 and base[8] > 0 else -0.289
+    out[18], out[19], out[20], out[21], out[22], out[23] = acmin, ncc[3], kurt_l, acmin_l, acmax_l, beats
+    extra[0], extra[1], extra[2], extra[3], extra[4] = amplitude, lowest, period, rr, lhf
+    if rec.bank_seen[rec.dominant] < 8:  # no template to be unlike
+        out[13], out[19] = 0.880, 0.935
+
+
+@numba.njit(cache=True)
+def _learn(rec: Any, out: NDArray[np.float32], extra: NDArray[np.float32]) -> None:
+    """Take a quiet second into the own baseline: medians of the first 300, renewed every 10, then kept."""
+    row = rec.learn[rec.learn_n % LEARN]
+    row[0], row[1], row[2], row[3], row[4] = out[4], out[1], out[2], out[8], extra[4]
+    row[5], row[6], row[7], row[8] = out[6], out[0], extra[0], extra[3]
+    rec.learn_n += 1
+    if rec.learn_n % 10 == 0:
+        for b in range(rec.base.size):
+            rec.base[b] = np.median(rec.learn[: rec.learn_n, b])
+
+
+@numba.njit(cache=True)
+def measure(
+    state: NDArray[np.void], slots: NDArray[np.int64], out: NDArray[np.float32], extra: NDArray[np.float32]
+) -> None:
+    """Measures of the last 4 s of each patient.
+
+    Args:
+        state: shape (capacity,), dtype PATIENT.
+        slots: shape (n,), which records.
+        out: shape (n, 24), float32, columns NAMES, overwritten.
+        extra: shape (n, 5), float32, overwritten: largest and smallest 1 s peak-to-peak (mV), period of the
+            autocorrelation's peak (s), median R-R of 4 s (s, 0 without), ln rms of 35-60 Hz.
+    """
+    for i in range(slots.size):
+        _one(state[slots[i]], out[i], extra[i])
+
+
+@numba.njit(cache=True)
+def learn(
+    state: NDArray[np.void], slots: NDArray[np.int64], out: NDArray[np.float32], extra: NDArray[np.float32],
+    quiet: NDArray[np.bool_],
+) -> None:  # fmt: skip
+    """Let the patients of whom `quiet` (shape (n,)) is true learn their own baseline from this second's measures."""
+    for i in range(slots.size):
+        if quiet[i] and state[slots[i]].learn_n < LEARN:
+            _learn(state[slots[i]], out[i], extra[i])

@@ -1,0 +1,105 @@
+"""What the last beats say of rate and rhythm, for a batch of patients."""
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from holter.signal.filters import FS
+from holter.signal.patient import BEATS
+
+RHYTHM = np.dtype(
+    [
+        ("rate", np.float32),  # 1/min, median of the last 5 R-R; 0 without
+        ("rate_before", np.float32),  # 1/min, median of the 16 R-R before the last 8
+        ("rate_now", np.float32),  # 1/min, median of the last 8 R-R
+        ("slowest", np.float32),  # s, the smallest of the last 3 R-R: all of them are at least this long
+        ("since", np.float32),  # s since the last R
+        ("run", np.int32),  # consecutive ventricular beats, the last of them within 3 s
+        ("run_rate", np.float32),  # 1/min within that run
+        ("run_length", np.float32),  # s from its first R to its last
+        ("run_first", np.float32),  # s before now that it began
+        ("ventricular", np.int32),  # of the last 60 s
+        ("premature", np.int32),  # of the last 60 s, not ventricular
+        ("beats", np.int32),  # of the last 60 s
+        ("irregularity", np.float32),  # see `_irregularity`; 0 while fewer than 16 R-R are known
+    ],
+    align=True,
+)
+
+
+@numba.njit(cache=True)
+def _irregularity(rr: NDArray[np.float32], n: int) -> float:
+    """Median |RR_i - RR_(i-1)| or, if smaller, |RR_i - RR_(i-2)|, over median RR: small in bigeminy, large in AF."""
+    if n < 16:
+        return 0.0
+    one = np.sort(np.abs(rr[1:n] - rr[: n - 1]))
+    two = np.sort(np.abs(rr[2:n] - rr[: n - 2]))
+    return float(min(one[one.size // 2], two[two.size // 2]) / np.sort(rr[:n])[n // 2])
+
+
+@numba.njit(cache=True)
+def _rate(rr: NDArray[np.float32], first: int, last: int) -> float:
+    if last - first < 3:
+        return 0.0
+    middle = np.sort(rr[first:last])[(last - first) // 2]
+    return float(60.0 / middle) if middle > 0 else 0.0
+
+
+@numba.njit(cache=True)
+def _one(rec: Any, out: Any) -> None:
+    n = min(rec.beat_n, BEATS - 1)
+    rr = np.empty(BEATS, np.float32)
+    known = 0
+    out.ventricular = out.premature = out.beats = 0
+    out.run, out.run_rate, out.run_length, out.run_first = 0, 0.0, 0.0, 0.0
+    out.since = 1e3
+    in_run, run_ended, last_r, first_r = False, False, 0, 0
+    for j in range(n):  # newest first
+        b = rec.beats[(rec.beat_n - 1 - j) % BEATS]
+        age = (rec.n - b.r) / FS
+        if b.r <= 0 or age > 60.0:
+            break
+        if j == 0:
+            out.since = age
+        if b.rr > 0:
+            rr[known] = b.rr
+            known += 1
+        out.beats += 1
+        if b.ventricular == 1:
+            out.ventricular += 1
+            if not run_ended and (in_run or age < 3.0):
+                if not in_run:
+                    last_r = b.r
+                in_run = True
+                first_r = b.r
+                out.run += 1
+        else:
+            if b.prem > 0.13:
+                out.premature += 1
+            if in_run:
+                run_ended = True
+    if out.run >= 2:
+        out.run_length = (last_r - first_r) / FS
+        out.run_rate = 60.0 * (out.run - 1) / max(out.run_length, 0.2)
+    if out.run > 0:
+        out.run_first = (rec.n - first_r) / FS
+    out.rate = _rate(rr, 0, min(known, 5))
+    out.rate_now = _rate(rr, 0, min(known, 8))
+    out.rate_before = _rate(rr, 8, min(known, 24)) if known >= 20 else 0.0
+    out.slowest = np.min(rr[:3]) if known >= 3 else 0.0
+    out.irregularity = _irregularity(rr, min(known, 40))
+
+
+@numba.njit(cache=True)
+def describe(state: NDArray[np.void], slots: NDArray[np.int64], out: NDArray[np.void]) -> None:
+    """Rate and rhythm of each patient.
+
+    Args:
+        state: shape (capacity,), dtype PATIENT.
+        slots: shape (n,).
+        out: shape (n,), dtype RHYTHM, overwritten.
+    """
+    for i in range(slots.size):
+        _one(state[slots[i]], out[i])

@@ -1,0 +1,174 @@
+"""One second of a batch of patients: filters, rings, per-second figures, beats, sliding template correlation."""
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from holter.signal import filters
+from holter.signal.beats import own_normal, settle
+from holter.signal.filters import BLOCK, COMPLEX, HIGH, LETHAL, NOISE, QRS, SHAPE, SLOW, WANDER
+from holter.signal.patient import BEATS, CLUSTERS, RAW, RING, SECONDS, TEMPLATE
+from holter.signal.qrs import scan
+
+_LSB = 0.00125
+"""mV: neighbours nearer than this are equal (one step of a device's converter, rounded to µV)."""
+_HALF = TEMPLATE // 2
+
+
+@numba.njit(cache=True, fastmath=True)
+def _peak_to_peak(x: NDArray[np.float32]) -> float:
+    low, high = x[0], x[0]
+    for v in x:
+        low = min(low, v)
+        high = max(high, v)
+    return float(high - low)
+
+
+@numba.njit(cache=True, fastmath=True)
+def _figures(rec: Any, x: NDArray[np.float32], bands: NDArray[np.float32], s: int) -> None:
+    """The per-second figures of one block."""
+    rec.pp_raw[s] = _peak_to_peak(x)
+    near = 0
+    for j in range(1, BLOCK):
+        if abs(x[j] - x[j - 1]) <= _LSB:
+            near += 1
+    rec.equal[s] = near / (BLOCK - 1)
+    rec.pp[s] = _peak_to_peak(bands[LETHAL])
+    mean = 0.0
+    for v in bands[COMPLEX]:
+        mean += abs(v)
+    mean /= BLOCK
+    above = 0
+    for v in bands[COMPLEX]:
+        if abs(v) >= mean:
+            above += 1
+    rec.complex[s] = above / BLOCK
+    rec.wander[s] = _peak_to_peak(bands[WANDER])
+    total, square, high, lethal = 0.0, 0.0, 0.0, 0.0
+    for j in range(BLOCK):
+        w = bands[WANDER, j]
+        total += w
+        square += w * w
+        high += bands[HIGH, j] ** 2
+        lethal += bands[LETHAL, j] ** 2
+    rec.wander_sum[s] = total
+    rec.wander_sq[s] = square
+    rec.high_sq[s] = high
+    rec.lethal_sq[s] = lethal
+    for k in range(5):
+        power = 0.0
+        for j in range(50 * k, 50 * k + 50):
+            power += bands[NOISE, j] ** 2
+        rec.noise[5 * s + k] = np.sqrt(power / 50)
+
+
+@numba.njit(cache=True, fastmath=True)
+def _template_correlation(rec: Any) -> float:
+    """Highest correlation of this second with an own normal beat, sliding over every 8 ms: needs no beat detector.
+
+    A place counts only when its energy is 0.4..2.5 times the template's (in norm).
+    """
+    n = BLOCK // 2
+    x = np.empty(n + _HALF, np.float64)
+    first = rec.n - 2 * (n + _HALF)
+    if first < 0:
+        return 0.0
+    for i in range(n + _HALF):
+        x[i] = rec.shape[(first + 2 * i) % RING]
+    best = 0.0
+    t = np.empty(_HALF)
+    for k in range(CLUSTERS):
+        if rec.bank_seen[k] < 2 or not own_normal(rec, k):
+            continue
+        mean = 0.0
+        for j in range(_HALF):
+            t[j] = rec.bank[k, 2 * j]
+            mean += t[j]
+        mean /= _HALF
+        norm = 0.0
+        for j in range(_HALF):
+            t[j] -= mean
+            norm += t[j] * t[j]
+        norm = np.sqrt(norm)
+        total, square = 0.0, 0.0
+        for j in range(_HALF - 1):
+            total += x[j]
+            square += x[j] ** 2
+        for i in range(n):
+            new = x[i + _HALF - 1]
+            total += new
+            square += new * new
+            own = np.sqrt(max(square - total * total / _HALF, 1e-12))
+            if 0.4 * norm < own < 2.5 * norm:
+                dot = 0.0
+                for j in range(_HALF):
+                    dot += t[j] * x[i + j]
+                best = max(best, dot / (norm * own))
+            total -= x[i]
+            square -= x[i] ** 2
+    return float(best)
+
+
+@numba.njit(cache=True)
+def _break(rec: Any) -> None:
+    """Samples are missing: no R-R interval spans the hole."""
+    rec.beats[(rec.beat_n - 1) % BEATS].r = 0
+    rec.last_i = rec.n
+    rec.pend_n = 0
+    rec.cand_i = 0
+    rec.back_h = 0.0
+
+
+@numba.njit(cache=True)
+def advance(
+    state: NDArray[np.void],
+    slots: NDArray[np.int64],
+    blocks: NDArray[np.float32],
+    holes: NDArray[np.float32],
+    lead_off: NDArray[np.bool_],
+    seconds: NDArray[np.int64],
+) -> None:
+    """Take one second of each patient in.
+
+    Args:
+        state: shape (capacity,), dtype PATIENT.
+        slots: shape (n,), int64, which records; each at most once.
+        blocks: shape (n, BLOCK), float32, mV at 250 Hz; missing samples hold the last value.
+        holes: shape (n,), float32, share of missing samples.
+        lead_off: shape (n,), what the device says.
+        seconds: shape (n,), int64, event time at the end of the block, s since the epoch.
+    """
+    bands = np.empty((filters.BANDS, BLOCK), np.float32)
+    for i in range(slots.size):
+        rec = state[slots[i]]
+        x = blocks[i]
+        if rec.n == 0:
+            filters.start(rec.zi, x[0])
+        if rec.second > 0 and seconds[i] != rec.second + 1:
+            lost = seconds[i] - rec.second - 1
+            if lost < 0 or lost >= SECONDS:  # the clock was set back, or all that the rings tell is long ago
+                rec.hole[:] = 1.0
+            for k in range(1, min(lost, SECONDS) + 1):
+                rec.hole[(rec.second + k) % SECONDS] = 1.0
+            filters.start(rec.zi, x[0])
+            _break(rec)
+        rec.second = seconds[i]
+        s = rec.second % SECONDS
+        rec.hole[s] = holes[i]
+        rec.lead_off[s] = 1 if lead_off[i] else 0
+        if holes[i] > 0.1:
+            _break(rec)
+        filters.run(rec.zi, x, bands)
+        for j in range(BLOCK):
+            rec.raw[(rec.n + j) % RAW] = x[j]
+            rec.lethal[(rec.n + j) % RING] = bands[LETHAL, j]
+            rec.shape[(rec.n + j) % RING] = bands[SHAPE, j]
+        for j in range(0, BLOCK, 2):
+            rec.slow[((rec.n + j) // 2) % (RING // 2)] = bands[SLOW, j]
+        _figures(rec, x, bands, s)
+        scan(rec, bands[QRS])
+        rec.n += BLOCK
+        settle(rec, rec.n)
+        rec.ncc[s] = _template_correlation(rec)
