@@ -18,11 +18,14 @@ def open_store(url: str, *, layout: Literal["Chunks", "Samples"], writer: str) -
         StoreUnavailableError: it cannot be opened now.
         StoreRefusedError: it never can: a wrong URL, a file that is not a store, a setting that is missing.
     """
+    # Each imported where it is used: influxdb-client takes time and memory that a machine with SQLite need not spend.
     scheme, _, rest = url.partition(":")
     if scheme == "sqlite" and rest:
         from holter.store.sqlite import SqliteStore
 
         return SqliteStore(Path(rest))
     if scheme == "influxdb" and rest:
-        raise StoreRefusedError(f"store {url!r}: not yet ({layout}, {writer})")
+        from holter.store.influx import InfluxStore
+
+        return InfluxStore(Path(rest), layout, writer)
     raise StoreRefusedError(f"store {url!r}: expected sqlite:<file> or influxdb:<folder>")
