@@ -64,9 +64,8 @@ class _Constructor(SafeConstructor):
 
     def construct_yaml_int(self, node: Any) -> int:
         text = str(self.construct_scalar(node)).replace("_", "")
-        sign, digits = (text[0], text[1:]) if text[0] in "+-" else ("", text)
-        octal = re.fullmatch("0[0-7]+", digits)
-        return int(f"{sign}0o{digits[1:]}" if octal else text, 0)
+        octal = re.fullmatch("([-+]?)0([0-7]+)", text)
+        return int(f"{octal[1]}0o{octal[2]}" if octal else text, 0)
 
     def construct_yaml_float(self, node: Any) -> float:
         # kubectl sends 2.0 as 2.
@@ -98,6 +97,8 @@ def read(text: str) -> Iterator[Document]:
         mark = error.problem_mark or error.context_mark
         what = next(iter((error.problem or error.context or "not YAML").strip().splitlines()))
         raise SyntaxFault(what, mark.line + 1 if mark else None) from error
+    except RecursionError as error:
+        raise SyntaxFault("nested too deeply, or within itself", None) from error
     except (YAMLError, ValueError) as error:
         raise SyntaxFault(next(iter(str(error).strip().splitlines()), "not YAML"), None) from error
 

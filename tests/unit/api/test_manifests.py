@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from holter_operator.api import crd, rules, structural
@@ -152,3 +154,29 @@ def test_defaults_are_copies():
     first["spec"]["ingest"]["resources"]["limits"]["memory"] = "9Gi"
     second, _ = check(manifest({}, {}))
     assert second["spec"]["ingest"]["resources"]["limits"]["memory"] == "1Gi"
+
+
+NAMES = st.text(max_size=4) | st.sampled_from(["name", "url", "key"])
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["5s", "a"])
+JSON = st.recursive(
+    VALUES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=6
+)
+PLACES = [path.split(".") for path, _ in fields(crd.schema()["properties"]["spec"], "spec") if "[]" not in path]
+
+
+@given(st.lists(st.tuples(st.sampled_from(PLACES), JSON), min_size=1, max_size=3), st.booleans())
+def test_whatever_a_field_holds_it_is_judged(values, twice):
+    document = manifest({}, {})
+    for place, value in values:
+        node = document
+        for step in place[:-1]:
+            node = node.setdefault(step, {}) if isinstance(node, dict) else {}
+        if isinstance(node, dict):
+            node[place[-1]] = value
+    _, faults = check(document, document if twice else None)
+    assert all(fault.path and fault.message for fault in faults)
+
+
+@given(JSON)
+def test_whatever_a_document_is_it_is_judged(document):
+    assert check(document)[1] != []
