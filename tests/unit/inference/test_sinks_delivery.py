@@ -42,9 +42,9 @@ class Counted:
 
     def __init__(self):
         self.metrics = Metrics("cohort")
-        self.delivery = DeliveryMetrics(self.metrics, ["webhook/ward"])
+        self.delivery = DeliveryMetrics(self.metrics, ["webhook:ward"])
 
-    def __call__(self, name, sink="webhook/ward"):
+    def __call__(self, name, sink="webhook:ward"):
         return self.metrics.registry.get_sample_value(name, {"cohort": "cohort", "sink": sink})
 
 
@@ -69,7 +69,7 @@ def clock():
 @pytest.fixture
 def box(tmp_path, clock):
     box = Outbox(tmp_path / "outbox.db", clock=clock)
-    box.configure(["webhook/ward"])
+    box.configure(["webhook:ward"])
     yield box
     box.close()
 
@@ -101,7 +101,7 @@ async def test_through_a_receiver_that_mostly_fails(box, make_receiver, until, c
     async with delivering(box, [make_webhook(receiver, timeout=0.15)], counted):
         for number in range(12):
             await asyncio.to_thread(box.commit, make_life(f"alert{number}"))
-        await until(lambda: box.pending("webhook/ward") == 0)
+        await until(lambda: box.pending("webhook:ward") == 0)
     taken = first_of_each(receiver.taken)
     assert len(taken) == 36
     for number in range(12):
@@ -128,9 +128,9 @@ async def test_a_dead_sink_delays_no_other(box, make_receiver, until, counted):
     box.configure([sink.name for sink in sinks])
     async with delivering(box, sinks, counted):
         box.commit([event for number in range(40) for event in make_life(str(number))])
-        await until(lambda: len(good.taken) == 120 and box.pending("webhook/ward") == 0)
+        await until(lambda: len(good.taken) == 120 and box.pending("webhook:ward") == 0)
         assert len(dead.requests) == sinks[1].width
-        assert (box.pending("store"), box.pending("webhook/dead")) == (120, 120)
+        assert (box.pending("store"), box.pending("webhook:dead")) == (120, 120)
         Hung.release.set()
 
 
@@ -139,7 +139,7 @@ async def test_a_sink_that_failed_is_asked_one_at_a_time_and_recovers(box, make_
     most = now = 0
 
     class Probe(Sink):
-        name = "webhook/ward"
+        name = "webhook:ward"
 
         def __init__(self):
             self.taken = []
@@ -186,6 +186,7 @@ class DiesBeforeTheRecord(Outbox):
 
 async def main():
     box = DiesBeforeTheRecord(Path(sys.argv[1]))
+    box.configure(["webhook:ward"])
     box.commit([event("a")], cursor=1)
     if sys.argv[3] == "before":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -204,7 +205,7 @@ async def test_kill_9_around_a_delivery(tmp_path, make_receiver, until, counted,
     assert await child.wait() == -signal.SIGKILL
     box = Outbox(path)
     async with delivering(box, [make_webhook(receiver)], counted):
-        await until(lambda: len(receiver.taken) == times and box.pending("webhook/ward") == 0)
+        await until(lambda: len(receiver.taken) == times and box.pending("webhook:ward") == 0)
     box.close()
     assert receiver.taken == ["a-1"] * times
     assert len({body for _, body in receiver.requests}) == 1
@@ -215,17 +216,17 @@ async def test_refused_events_hold_up_nothing_and_end_after_a_day(box, clock, ma
     box.commit([*make_life("a"), make_event("b")])
     with structlog.testing.capture_logs() as logs:
         async with delivering(box, [make_webhook(receiver)], counted, clock=clock):
-            await until(lambda: box.pending("webhook/ward") == 1)
+            await until(lambda: box.pending("webhook:ward") == 1)
             assert receiver.taken == ["a-2", "a-3"]
             assert counted("holter_alert_deliveries_given_up_total") == 1
             before = len(receiver.requests)
             clock.now += REFUSED_FOR / 2
             await until(lambda: len(receiver.requests) > before)
             clock.now += REFUSED_FOR / 2 + 1
-            await until(lambda: box.pending("webhook/ward") == 0)
+            await until(lambda: box.pending("webhook:ward") == 0)
             await until(lambda: counted("holter_alert_deliveries_given_up_total") == 2)
     given_up = [log for log in logs if log["event"] == "alert_delivery_given_up"]
-    assert [(log["event_id"], log["sink"]) for log in given_up] == [("a-1", "webhook/ward"), ("b-1", "webhook/ward")]
+    assert [(log["event_id"], log["sink"]) for log in given_up] == [("a-1", "webhook:ward"), ("b-1", "webhook:ward")]
 
 
 async def test_retry_after_is_waited_for(box, clock, make_receiver, until, counted):
@@ -234,8 +235,8 @@ async def test_retry_after_is_waited_for(box, clock, make_receiver, until, count
     box.commit([make_event()])
     async with delivering(box, [make_webhook(receiver)], counted, clock=clock):
         await until(lambda: counted("holter_alert_delivery_failures_total") == 1)
-        await until(lambda: not box.due("webhook/ward", NOW + 119, 1))
-        assert len(box.due("webhook/ward", NOW + 120, 1)) == 1
+        await until(lambda: not box.due("webhook:ward", NOW + 119, 1))
+        assert len(box.due("webhook:ward", NOW + 120, 1)) == 1
         clock.now += 120
         await until(lambda: receiver.taken == ["a-1"])
 
@@ -259,7 +260,7 @@ async def test_the_store_is_a_sink_that_outlives_its_outages(box, until, counted
 
 
 async def test_a_sink_with_a_bug_ends_nothing(box, make_receiver, until, counted):
-    box.configure(["broken", "webhook/ward"])
+    box.configure(["broken", "webhook:ward"])
 
     class Broken(Sink):
         name = "broken"
@@ -312,7 +313,7 @@ async def test_the_sinks_of_a_cohort(tmp_path, box):
     )
     for folder in (tmp_path, None):
         sinks = build(config, object(), box, folder)
-        assert [sink.name for sink in sinks] == ["store", "webhook/ward", "webhook/pager", "alertmanager"]
+        assert [sink.name for sink in sinks] == ["store", "webhook:ward", "webhook:pager", "alertmanager"]
         assert Counter(sink.repeat_every for sink in sinks) == {None: 3, 60.0: 1}
         for sink in sinks:
             sink.close()

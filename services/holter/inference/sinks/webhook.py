@@ -84,7 +84,7 @@ class WebhookSink(Sink):
     """Posts each event to one URL.
 
     Args:
-        name: the webhook's name in the cohort; the sink is `webhook/<name>`.
+        name: the webhook's name in the cohort; the sink is `webhook:<name>`.
         url: where to.
         namespace: the cohort's, for the body.
         cohort: its name.
@@ -104,7 +104,7 @@ class WebhookSink(Sink):
         clock: Callable[[], float] = time.time,
         timeout: float = TOTAL_SECONDS,
     ) -> None:
-        self.name = f"webhook/{name}"
+        self.name = f"webhook:{name}"
         self._url, self._namespace, self._cohort = url, namespace, cohort
         self._secret = secret
         self._clock = clock
