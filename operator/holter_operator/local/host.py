@@ -62,7 +62,8 @@ class Host:
         todo = changes(self.plan, plan)
         for volume in todo.publish:
             files.publish(volume.folder, volume.files)
-            self._log.info("files changed" if self.plan.volumes else "files mounted", folder=str(volume.folder))
+            if self.plan.volumes:
+                self._log.info("files changed", folder=str(volume.folder))
         for folder in todo.make:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         await self._stop(todo.stop)

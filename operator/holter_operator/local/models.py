@@ -3,36 +3,40 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from holter_operator.api.cohort import Cohort
 from holter_operator.build.given import ModelFiles
 from holter_operator.local import files
+from holter_operator.reconcile.gate import Limits, Verdict, judge
 
 
-class CandidateError(Exception):
-    """A refit left no usable model; the message says why."""
+def examine(folder: Path, current: ModelFiles | None, min_windows: int) -> tuple[Verdict, dict[str, Any], bytes]:
+    """Judge the candidate that a refit left.
 
+    Args:
+        folder: of its `model.json` and `model.npz`.
+        current: the model in use.
+        min_windows: `spec.refit.minWindows`.
 
-def read_candidate(folder: Path) -> tuple[dict[str, Any], bytes]:
-    """`model.json` and the content of `model.npz`.
-
-    Raises:
-        CandidateError: one is missing, is no model, or they do not belong together.
+    Returns:
+        The verdict, and the candidate's two parts where it is accepted.
     """
     try:
         document = json.loads((folder / "model.json").read_bytes())
+        if not isinstance(document, dict):
+            return Verdict(False, "Malformed", "model.json is no object"), {}, b""
+        in_use = json.loads(current.document) if current else None
+        verdict = judge(document, in_use, Limits(min_windows=min_windows))
+        if not verdict.accepted:
+            return verdict, {}, b""
         arrays = (folder / "model.npz").read_bytes()
     except (OSError, ValueError) as error:
-        raise CandidateError(f"the refit left no model in {folder}: {error}") from error
-    if not isinstance(document, dict):
-        raise CandidateError(f"{folder / 'model.json'}: an object is expected")
-    if document.get("sha256") != sha256(arrays).hexdigest():
-        raise CandidateError(f"{folder}: model.npz does not have the sha256 that model.json says")
-    return document, arrays
+        return Verdict(False, "Malformed", f"the refit left no model: {error}"), {}, b""
+    if document["sha256"] != sha256(arrays).hexdigest():
+        return Verdict(False, "Malformed", "model.npz does not have the sha256 that model.json says"), {}, b""
+    return verdict, document, arrays
 
 
 def in_use(history: Sequence[ModelFiles], pinned: int | None) -> ModelFiles | None:
@@ -74,16 +78,3 @@ class Models:
         for revision in revisions[: max(0, len(revisions) - keep)]:
             if revision != pinned:
                 shutil.rmtree(self._folder / f"r{revision}")
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What became of a candidate."""
-
-    accepted: bool
-    reason: str
-
-
-def judge(document: Mapping[str, Any], cohort: Cohort, current: ModelFiles | None) -> Verdict:
-    """Placeholder until the gate is there."""
-    return Verdict(accepted=True, reason="PLACEHOLDER")

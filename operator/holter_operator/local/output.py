@@ -19,18 +19,22 @@ class Output:
     Args:
         console: a rich console; it leaves colours out where they are not wanted.
         raw: leave the services' lines as they wrote them.
+        quiet: of the services' JSON lines show warnings and errors only.
         own: the name in front of our own lines.
     """
 
-    def __init__(self, console: Console, *, raw: bool = False, own: str = "up") -> None:
+    def __init__(self, console: Console, *, raw: bool = False, quiet: bool = False, own: str = "up") -> None:
         self.console = console
         self._raw = raw
+        self._quiet = quiet
         self._own = own
         self._names: list[str] = []
 
     def line(self, component: str, line: str) -> None:
         """A line that a component wrote."""
         record = None if self._raw else _record(line)
+        if self._quiet and record is not None and record.get("level") not in _LEVELS:
+            return
         text = Text(line.rstrip()) if record is None else readable(record)
         self._print(component, text)
 

@@ -16,15 +16,17 @@ Ask = Callable[[Probe], Awaitable[str | None]]
 
 async def ask(probe: Probe) -> str | None:
     """Make one request; any answer from 200 to 399 is a success."""
-    client = AsyncHTTPClient()
+    fetch = AsyncHTTPClient().fetch(
+        probe.url,
+        raise_error=False,
+        follow_redirects=False,
+        connect_timeout=probe.timeout,
+        request_timeout=probe.timeout,
+    )
+    # Whoever asks may be cancelled; the answer, or its fault, then comes to nobody.
+    fetch.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
-        response = await client.fetch(
-            probe.url,
-            raise_error=False,
-            follow_redirects=False,
-            connect_timeout=probe.timeout,
-            request_timeout=probe.timeout,
-        )
+        response = await asyncio.shield(fetch)
     except (HTTPClientError, OSError) as error:
         return f"{probe.url}: {error}"
     if 200 <= response.code < 400:

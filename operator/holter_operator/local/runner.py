@@ -18,11 +18,12 @@ from holter_operator.local.cohort_file import CohortFile, FileFaultError, notes,
 from holter_operator.local.endpoints import endpoints
 from holter_operator.local.host import Host
 from holter_operator.local.manifests import Machine, plan, port_wishes
-from holter_operator.local.models import CandidateError, Models, Verdict, in_use, judge, read_candidate
+from holter_operator.local.models import Models, examine, in_use
 from holter_operator.local.output import Output
 from holter_operator.local.ports import PortError, allocate
 from holter_operator.local.specs import Plan, ProcessSpec
 from holter_operator.local.state import StateFolder, free_port
+from holter_operator.reconcile.gate import Verdict
 
 _IMAGES = dict.fromkeys(Component, "this-machine")
 
@@ -52,9 +53,11 @@ class Runner:
         self._log = output.logger()
         self._sqlite = None if options.influxdb else f"sqlite:{folder.path / 'store.db'}"
         self._models = Models(folder.path / "models")
+        self._candidate = folder.path / "candidate"
         self._source: CohortFile | None = None
         self._model: ModelFiles | None = None
         self._fault: str | None = None
+        self._seen = b""
         self._wake = asyncio.Event()
         self._judged = asyncio.Event()
         self.verdict: Verdict | None = None
@@ -79,7 +82,9 @@ class Runner:
         (self._folder.path / "endpoints.json").unlink(missing_ok=True)
         for name in await asyncio.to_thread(self._folder.end_stale):
             self._log.warning("ended what a killed `holter up` had left", component=name)
-        shutil.rmtree(self._folder.path / "mounts", ignore_errors=True)
+        for folder in (self._folder.path / "mounts", self._candidate):
+            shutil.rmtree(folder, ignore_errors=True)
+        self._seen = self._file.read_bytes()
         self._source = read(self._file, self._folder.read("cohort.json") or None)
         for note in notes(self._source.cohort):
             self._log.info(note)
@@ -125,22 +130,27 @@ class Runner:
 
     async def _watch(self) -> None:
         """Wake when the file was edited, in place or replaced by another."""
-        name, before = self._file.name, self._file.read_bytes()
-        # The folder is watched: an editor that renames a new file over the old one would take the watch with it.
+        name = self._file.name
+        # The folder is watched, for an editor that renames a new file over the old one would take the watch with it;
+        # and the content is looked at each second, for there are file systems that tell nothing.
         async for _ in awatch(
             self._file.resolve().parent,
             watch_filter=lambda _, path: Path(path).name == name,
             debounce=200,
+            rust_timeout=1000,
+            yield_on_timeout=True,
             recursive=False,
         ):
             try:
                 now = self._file.read_bytes()
             except OSError as error:
-                self._log.warning("the cohort's file cannot be read: what runs is left as it is", reason=str(error))
-                continue
-            if now != before:
-                before = now
-                self._wake.set()
+                now = b""
+                if self._seen:
+                    self._log.warning("the file cannot be read: what runs is left as it is", reason=str(error))
+            if now != self._seen:
+                self._seen = now
+                if now:
+                    self._wake.set()
 
     async def _reconcile(self) -> None:
         """One pass: whatever woke us, look at all of it. A fault in the file leaves the last good one in force."""
@@ -210,25 +220,22 @@ class Runner:
             return self._model or in_use(history, None)
         return model
 
-    def _refitted(self, spec: ProcessSpec) -> None:
+    def _refitted(self, _: ProcessSpec) -> None:
         """A refit has left a candidate: judge it, and keep it when it is accepted."""
         assert self._source is not None
         cohort = self._source.cohort
-        try:
-            document, arrays = read_candidate(self._folder.path / "candidate")
-        except CandidateError as error:
-            self.verdict = Verdict(accepted=False, reason=str(error))
+        refit = cohort.spec.refit
+        self.verdict, document, arrays = examine(self._candidate, self._model, refit.min_windows)
+        shutil.rmtree(
+            self._candidate, ignore_errors=True
+        )  # or a later refit that leaves none would be given this one's verdict
+        if self.verdict.accepted:
+            model = self._models.accept(document, arrays)
+            self._models.prune(refit.keep_revisions, cohort.spec.model.pinned_revision)
+            self._log.info("model accepted", revision=model.revision, reason=self.verdict.message)
+            self._wake.set()
         else:
-            self.verdict = judge(document, cohort, self._model)
-            if self.verdict.accepted:
-                model = self._models.accept(document, arrays)
-                self._models.prune(cohort.spec.refit.keep_revisions, cohort.spec.model.pinned_revision)
-                self._log.info(
-                    "model accepted", component=spec.name, revision=model.revision, reason=self.verdict.reason
-                )
-                self._wake.set()
-        if not self.verdict.accepted:
-            self._log.warning("model refused", component=spec.name, reason=self.verdict.reason)
+            self._log.warning("model refused", verdict=self.verdict.reason, reason=self.verdict.message)
         self._write_status()
         self._judged.set()
 

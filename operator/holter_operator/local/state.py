@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import time
@@ -47,6 +48,15 @@ class StateFolder:
     def close(self) -> None:
         """Let another `up` have it."""
         self._lock.close()
+
+    def clear(self) -> None:
+        """Begin anew: end what a killed `up` left, and remove everything that was kept."""
+        self.end_stale()
+        for entry in self.path.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry.name != "lock":
+                entry.unlink()
 
     def read(self, name: str) -> dict[str, Any]:
         """One of our JSON files; empty when it is not there or was damaged."""
