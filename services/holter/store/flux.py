@@ -21,7 +21,7 @@ def instant(nanoseconds: int) -> str:
 
 
 def any_of(column: str, values: Iterable[str]) -> str:
-    """`column` is one of `values`: a chain of `or`, which InfluxDB answers from its index, as it does not `contains()`."""
+    """`column` is one of `values`: a chain of `or`, which InfluxDB answers from its index; `contains()` it does not."""
     return "(" + " or ".join(f"r[{text(column)}] == {text(value)}" for value in values) + ")"
 
 
