@@ -106,13 +106,8 @@ class Ack:
     wait: int = 0
 
 
-def encode(chunk: Chunk, mac_key: bytes, *, timed: bool = True) -> bytes:
-    """Make the frame of a chunk.
-
-    Args:
-        chunk: at most one second.
-        mac_key: 32 bytes, see `holter.keys.mac_key`.
-        timed: False leaves `t0` out, as a device without a clock does.
+def pack(chunk: Chunk, *, timed: bool = True) -> bytes:
+    """Header and samples of a chunk, without a MAC; False leaves `t0` out, as a device without a clock does.
 
     Raises:
         FrameError: the chunk breaks a rule of the protocol.
@@ -125,12 +120,14 @@ def encode(chunk: Chunk, mac_key: bytes, *, timed: bool = True) -> bytes:
     _check(chunk.flags, fs, len(chunk.samples), chunk.t0 if timed else 0)
     flags, t0 = (chunk.flags, chunk.t0) if timed else (chunk.flags | NO_T0, 0)
     header = _HEADER.pack(MAGIC, VERSION, flags, len(chunk.samples), chunk.seq, fs, t0, chunk.device_id.encode())
-    signed = header + chunk.samples.astype(_SAMPLES, copy=False).tobytes()
-    return signed + _mac(mac_key, signed)
+    return header + chunk.samples.astype(_SAMPLES, copy=False).tobytes()
 
 
-def decode(data: bytes, offset: int = 0) -> Frame:
-    """Read the frame that begins at `offset`; what follows it is let be. The samples are a view of `data`, read-only.
+def unpack(data: bytes, offset: int = 0, trailer: int = 0) -> tuple[Chunk, bool, int]:
+    """Read header and samples that begin at `offset` and are followed by at least `trailer` bytes.
+
+    Returns:
+        The chunk, whose samples are a read-only view of `data`; whether it has a `t0`; where its samples end.
 
     Raises:
         FrameError: names the first field that is wrong.
@@ -145,13 +142,36 @@ def decode(data: bytes, offset: int = 0) -> Frame:
     _check(flags, fs, n, t0)
     device_id = _device_id(device)
     end = offset + HEADER_BYTES + 2 * n
-    if end + MAC_BYTES > len(data):
-        missing = end + MAC_BYTES - len(data)
-        raise FrameError("frame", f"is cut short: {missing} bytes of the samples and the MAC are missing")
+    if end + trailer > len(data):
+        raise FrameError("frame", f"is cut short: {end + trailer - len(data)} bytes after the header are missing")
     samples = np.frombuffer(data, _SAMPLES, n, offset + HEADER_BYTES)
-    # A NO_T0 frame's bit 7 is about the frame, not about the chunk.
-    chunk = Chunk(device_id, t0, fs / 1000, samples, seq, flags & ~NO_T0)
-    return Frame(chunk, not flags & NO_T0, data[offset:end], data[end : end + MAC_BYTES])
+    # NO_T0 is about the frame, not about the chunk.
+    return Chunk(device_id, t0, fs / 1000, samples, seq, flags & ~NO_T0), not flags & NO_T0, end
+
+
+def encode(chunk: Chunk, mac_key: bytes, *, timed: bool = True) -> bytes:
+    """Make the frame of a chunk.
+
+    Args:
+        chunk: at most one second.
+        mac_key: 32 bytes, see `holter.keys.mac_key`.
+        timed: False leaves `t0` out, as a device without a clock does.
+
+    Raises:
+        FrameError: the chunk breaks a rule of the protocol.
+    """
+    signed = pack(chunk, timed=timed)
+    return signed + _mac(mac_key, signed)
+
+
+def decode(data: bytes, offset: int = 0) -> Frame:
+    """Read the frame that begins at `offset`; what follows it is let be. The samples are a view of `data`, read-only.
+
+    Raises:
+        FrameError: names the first field that is wrong.
+    """
+    chunk, timed, end = unpack(data, offset, MAC_BYTES)
+    return Frame(chunk, timed, data[offset:end], data[end : end + MAC_BYTES])
 
 
 def decode_one(data: bytes) -> Frame:

@@ -65,8 +65,9 @@ def _mac_keys(keys: DeviceKeys, device_id: str) -> tuple[bytes, ...]:
 
 
 def load(folder: Path) -> DeviceKeys:
-    """Read `current` and, where there is one, `previous`: base64url text (padded or not; standard base64
-    is read too) of 32 bytes each.
+    """Read `current` and, where there is one, `previous`: base64 text of 32 bytes each.
+
+    The alphabet is base64url; padding may be missing, and standard base64 is read too.
 
     Raises:
         KeyFileError: `current` is missing, or either is not such a text.

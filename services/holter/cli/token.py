@@ -20,7 +20,7 @@ from holter.keys import KeyFileError, bearer, load, mac_key
     help="The cohort's device key: the folder of `current`, or that file.",
 )
 @click.option("--mac-key", "with_mac_key", is_flag=True, help="Print the key that signs frames too, as hexadecimal.")
-def token(device_id: str, folder: Path, with_mac_key: bool) -> None:  # noqa: FBT001 - click passes a flag
+def token(device_id: str, folder: Path, with_mac_key: bool) -> None:
     """Print the bearer token of DEVICE."""
     if not DEVICE_ID.fullmatch(device_id):
         raise click.BadParameter(f"{device_id!r}: has to match {DEVICE_ID.pattern}", param_hint="DEVICE")

@@ -1,0 +1,225 @@
+"""The ingest process: ports, log, writer; how it starts, follows its configuration, and ends."""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import structlog
+from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
+from tornado.netutil import bind_sockets
+
+from holter import serving
+from holter.config import IngestConfig, read
+from holter.ingest.commit import Commits
+from holter.ingest.http import READ_AND_DROPPED, application
+from holter.ingest.intake import Intake, now
+from holter.ingest.measures import Measures
+from holter.ingest.stream import StreamHandler
+from holter.ingest.timeline import Timeline
+from holter.ingest.udp import UdpPort
+from holter.ingest.wal import Log, LogFullError
+from holter.ingest.writer import Drain, Writer
+from holter.keys import KeyFileError, KeyFolder
+from holter.settings import SettingError, Settings
+from holter.store.open import open_store
+
+ANSWER_SECONDS = 5.0
+"""What requests under way are given when the process ends."""
+STORE_SECONDS = 15.0
+"""What the store is given then; the log keeps what it has not taken."""
+_WATCH_SECONDS = 2.0
+_log = structlog.get_logger()
+
+
+class _DeviceServer(HTTPServer):
+    """Bounds the number of connections; one more is closed at once."""
+
+    connections: int
+    limit: Callable[[], int]
+
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        if len(self._connections) >= self.limit():
+            stream.close()
+        else:
+            super().handle_stream(stream, address)
+
+
+class Service:
+    """One ingest process."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Read configuration and keys.
+
+        Raises:
+            SettingError, OSError, pydantic.ValidationError, KeyFileError: what is wrong with them.
+        """
+        self._settings = settings
+        self._config_file = settings.config / "ingest.json"
+        config = read(IngestConfig, self._config_file)
+        self._keys = _keys(settings, config)
+        self._tls = _tls(settings.tls)
+        self.measures = Measures(config.cohort)
+        self.log = Log(settings.state / "log", config.log_bytes)
+        drain = Drain(
+            self.log,
+            lambda: open_store(settings.store, layout=self.intake.config.layout, writer=settings.pod),
+            self.measures,
+        )
+        self.writer = Writer(drain, config, self.measures)
+        self.commits = Commits(self.log, self.writer.committed)
+        keys = self._keys
+        self.intake = Intake(config, None if keys is None else lambda: keys.keys, self.commits, self.measures)
+        self._fault: str | None = "is starting"
+        self.measures.log_bytes.set_function(lambda: self.log.backlog)
+        self.measures.patients.set_function(lambda: len(self.intake.timeline))
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop`, then end in order: all that was answered with 202 is in the store or in the log.
+
+        Raises:
+            SettingError, OSError: a port cannot be had.
+        """
+        settings = self._settings
+        metrics = serving.serve(
+            self.measures.metrics.registry,
+            alive=lambda: self.commits.fault,
+            ready=self._unready,
+            port=settings.port("metrics"),
+            address=settings.listen,
+        )
+        recalled = await asyncio.to_thread(_recall, self.log, self.intake.timeline)
+        _log.info("log_recovered", recalled_chunks=recalled, bytes_to_store=self.log.backlog)
+        writing = asyncio.create_task(self.writer.run())
+        server = self._serve_devices()
+        udp = UdpPort(self.intake, settings.listen, settings.port("udp")) if self.intake.config.udp else None
+        watching = asyncio.create_task(self._watch())
+        self._fault = None
+        ports = {"http": self.http_port, "udp": udp and udp.port}
+        _log.info("listening", address=settings.listen, access=self.intake.config.access, **ports)
+
+        failing = asyncio.create_task(self.commits.broken.wait())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({failing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (failing, stopping, watching):
+            task.cancel()
+        self._fault = "is closing"
+        _log.info("closing", bytes_to_store=self.log.backlog, fault=self.commits.fault)
+        server.stop()
+        if udp is not None:
+            udp.close()
+        self.intake.closing = True
+        await self._answer()
+        await server.close_all_connections()
+        await self._store_rest(writing)
+        metrics.stop()
+        await metrics.close_all_connections()
+        self.commits.close()
+        self.writer.shutdown()
+        self.log.close()
+
+    @property
+    def broken(self) -> str | None:
+        """Why the process had to end by itself."""
+        return self.commits.fault
+
+    def _serve_devices(self) -> HTTPServer:
+        server = _DeviceServer(
+            application(self.intake, StreamHandler),
+            ssl_options=self._tls,
+            max_header_size=16 << 10,
+            max_body_size=READ_AND_DROPPED,
+            max_buffer_size=READ_AND_DROPPED,
+            idle_connection_timeout=75,
+            body_timeout=30,
+        )
+        # A device reconnects before its old connection is known to be dead.
+        server.limit = lambda: 2 * self.intake.config.max_patients + 64
+        sockets = bind_sockets(self._settings.port("http"), self._settings.listen, backlog=1024)
+        self.http_port: int = sockets[0].getsockname()[1]
+        server.add_sockets(sockets)
+        return server
+
+    def _unready(self) -> str | None:
+        if self._fault or self.commits.fault:
+            return self._fault or self.commits.fault
+        try:
+            self.log.check_room(0)
+        except LogFullError as e:
+            return f"{e}; the store: {self.writer.fault or 'takes chunks'}"
+        return None
+
+    async def _answer(self) -> None:
+        """Let requests and frames under way be answered, and say goodbye to streams."""
+        if self.commits.fault is None:
+            await self.commits.on_disk()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self.intake.requests.none_left()
+                for stream in tuple(self.intake.streams):
+                    stream.close(1001, "closing: connect again")
+                await self.intake.streams.none_left()
+
+    async def _store_rest(self, writing: asyncio.Task[None]) -> None:
+        self.writer.close()
+        try:
+            await asyncio.wait_for(writing, STORE_SECONDS)
+        except TimeoutError:
+            _log.warning("kept_in_log", bytes_to_store=self.log.backlog, store=self.writer.fault)
+        else:
+            _log.info("stored_all")
+
+    async def _watch(self) -> None:
+        """Follow the mounted files: configuration, device keys, certificate."""
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            try:
+                config = await asyncio.to_thread(read, IngestConfig, self._config_file)
+                if config != self.intake.config:
+                    self._reconfigure(config)
+                if self._keys is not None and await asyncio.to_thread(self._keys.refresh):
+                    _log.info("device_keys_changed")
+                if self._tls is not None and self._settings.tls is not None:
+                    await asyncio.to_thread(_load_certificate, self._tls, self._settings.tls)
+            except (OSError, ValueError, KeyFileError) as e:
+                _log.warning("not_reloaded", error=str(e))
+
+    def _reconfigure(self, config: IngestConfig) -> None:
+        if config.access == "Token" and self._keys is None:
+            _log.warning("not_reloaded", error="access mode Token needs HOLTER_DEVICE_KEYS: restart")
+            return
+        self.intake.reconfigure(config)
+        self.writer.reconfigure(config)
+        self.log.limit = config.log_bytes
+        _log.info("configuration_changed")
+
+
+def _recall(log: Log, timeline: Timeline) -> int:
+    count = 0
+    for chunk in log.recent():
+        timeline.recall(chunk, now())
+        count += 1
+    return count
+
+
+def _keys(settings: Settings, config: IngestConfig) -> KeyFolder | None:
+    if settings.device_keys is not None:
+        return KeyFolder(settings.device_keys)
+    if config.access == "Token":
+        raise SettingError("HOLTER_DEVICE_KEYS is not set: access mode Token needs the folder of the device key")
+    return None
+
+
+def _tls(folder: Path | None) -> ssl.SSLContext | None:
+    if folder is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _load_certificate(context, folder)
+    return context
+
+
+def _load_certificate(context: ssl.SSLContext, folder: Path) -> None:
+    context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
