@@ -1,14 +1,15 @@
 """The forest's inner loop, compiled. `forest.total_path` is the same in numpy and is what it is tested against."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from holter.model.jit import njit
 
 ROWS = 32
 """Rows that walk one tree side by side: their loads do not wait for each other, and the tree stays in the cache."""
 
 
-@njit(cache=True, nogil=True)
+@njit()
 def total_path(
     X: NDArray[np.float32],
     roots: NDArray[np.int32],

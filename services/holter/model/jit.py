@@ -1,6 +1,6 @@
 """How functions are compiled: numba, cached on disk, anew whenever any source that is compiled changes.
 
-numba looks only at a function's own file, not at the files of what it calls, and would run a stale machine code after an
+numba looks only at a function's own file, not at those of what it calls, and would run stale machine code after an
 upgrade. So the cache's folder is named after all sources of `signal` and `model` together, below NUMBA_CACHE_DIR or the
 user's cache folder. An image has it baked in, since its root file system is read-only.
 """
@@ -22,5 +22,5 @@ def _folder() -> Path:
     return Path(os.environ.get("NUMBA_CACHE_DIR") or caches) / digest.hexdigest()[:16]
 
 
-numba.config.CACHE_DIR = str(_folder())
-njit = partial(numba.njit, cache=True)
+numba.config.CACHE_DIR = str(_folder())  # type: ignore[attr-defined]
+njit = partial(numba.njit, cache=True, nogil=True)

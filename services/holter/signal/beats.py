@@ -6,10 +6,10 @@ gravely misshapen; it serves runs and reasons, the graded features serve the sco
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from holter.model.jit import njit
 from holter.signal.filters import FS
 from holter.signal.patient import BEATS, CLUSTERS, RING, TEMPLATE
 from holter.signal.qrs import SETTLE
@@ -17,15 +17,16 @@ from holter.signal.qrs import SETTLE
 _BEFORE, _AFTER, _LAG = 30, 40, 12
 _JOIN = 0.85
 _PREMATURE = 0.87
+_SMALLEST = 0.15  # mV: IEC 60601-2-27 lets what is smaller be no QRS
 
 
-@numba.njit(cache=True)
+@njit()
 def _quantile(values: NDArray[np.float32], n: int, q: float) -> float:
     order = np.sort(values[:n])
     return float(order[min(n - 1, int(q * n))])
 
 
-@numba.njit(cache=True)
+@njit()
 def _width(beat: NDArray[np.float32]) -> float:
     """Samples above 35 % of the peak."""
     peak = 0.0
@@ -38,7 +39,7 @@ def _width(beat: NDArray[np.float32]) -> float:
     return float(count)
 
 
-@numba.njit(cache=True)
+@njit()
 def own_normal(rec: Any, k: int) -> bool:
     """Whether cluster k is a shape of this patient's normal beats (a bundle branch block may come and go)."""
     if rec.bank_seen[k] == 0:
@@ -57,7 +58,7 @@ def own_normal(rec: Any, k: int) -> bool:
     )
 
 
-@numba.njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _segment(rec: Any, peak: int, seg: NDArray[np.float32]) -> int:
     """Find R, the largest deflection in -128..+32 ms of the peak, and copy the beat with its lag margins; returns R."""
     window = np.empty(41, np.float32)
@@ -76,7 +77,7 @@ def _segment(rec: Any, peak: int, seg: NDArray[np.float32]) -> int:
     return int(r)
 
 
-@numba.njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _match(rec: Any, seg: NDArray[np.float32], corr: NDArray[np.float32], lag: NDArray[np.int64]) -> None:
     """Best correlation, and the lag it has, of the beat with every template."""
     corr[:] = -1.0
@@ -101,7 +102,7 @@ def _match(rec: Any, seg: NDArray[np.float32], corr: NDArray[np.float32], lag: N
                 lag[k] = s
 
 
-@numba.njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _residual(rec: Any, k: int, seg: NDArray[np.float32], s: int) -> float:
     """|beat - template|^2 / |template|^2 at a lag, at most 20."""
     mean = 0.0
@@ -114,7 +115,7 @@ def _residual(rec: Any, k: int, seg: NDArray[np.float32], s: int) -> float:
     return float(min(20.0, total / (rec.bank_norm[k] ** 2 + 1e-9)))
 
 
-@numba.njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _learn(rec: Any, k: int, seg: NDArray[np.float32], s: int, premature: bool, width: float) -> None:
     """Move template k towards the beat (k < 0: the lightest one is replaced by it) and choose the dominant anew."""
     for j in range(CLUSTERS):
@@ -155,7 +156,7 @@ def _learn(rec: Any, k: int, seg: NDArray[np.float32], s: int, premature: bool, 
     rec.dominant = d
 
 
-@numba.njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _beat(rec: Any, peak: int) -> None:
     seg = np.empty(TEMPLATE + 2 * _LAG, np.float32)
     r = _segment(rec, peak, seg)
@@ -183,6 +184,8 @@ def _beat(rec: Any, peak: int) -> None:
         energy += beat[j] ** 2
         low = min(low, beat[j])
         high = max(high, beat[j])
+    if rec.amp > 0 and high - low < min(_SMALLEST, 0.4 * rec.amp):
+        return
     if known and rec.skipped < 4:
         faint = energy < 0.15 * rec.bank_norm[nearest] ** 2 and best < 0.95
         if faint or (0.0 < rr < 0.28 and best < previous.corr):
@@ -246,7 +249,7 @@ def _beat(rec: Any, peak: int) -> None:
         rec.amp = _quantile(amps, n, 0.5)
 
 
-@numba.njit(cache=True)
+@njit()
 def settle(rec: Any, now: int) -> None:
     """Turn the queued peaks that nothing can undo any more into beats.
 

@@ -7,11 +7,11 @@ scale for the population. Sources and measured worth: docs/detection.md.
 from itertools import pairwise
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import rfft
 
+from holter.model.jit import njit
 from holter.model.spec import FeatureSpec, standardise
 from holter.signal.filters import FS
 from holter.signal.patient import BEATS, RAW
@@ -43,7 +43,7 @@ _EDGES = (0.5, 4.0, 8.0, 15.0, 25.0, 40.0)
 _OWN_RATE = 0.02
 
 
-@numba.njit(cache=True)
+@njit()
 def _beats(rec: Any, samples: int, out: NDArray[np.float32]) -> None:
     out[:] = 0.0
     seen = 0
@@ -64,7 +64,7 @@ def _beats(rec: Any, samples: int, out: NDArray[np.float32]) -> None:
         out[:] = np.nan
 
 
-@numba.njit(cache=True)
+@njit()
 def _collect(
     state: NDArray[np.void],
     slots: NDArray[np.int64],

@@ -4,10 +4,11 @@ Group delays at the bands' centres, ms: lethal 9, slow 60, complex 60, high 16, 
 Bands and orders are those of docs/detection.md; each filter starts in its steady state for the first sample.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt_zi
+
+from holter.model.jit import njit
 
 FS = 250
 BLOCK = 250
@@ -41,7 +42,7 @@ SOS, STEADY, OFFSETS = _design()
 SECTIONS = len(SOS)
 
 
-@numba.njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def start(state: NDArray[np.float64], first: float) -> None:
     """Put every filter into its steady state for a constant input.
 
@@ -54,7 +55,7 @@ def start(state: NDArray[np.float64], first: float) -> None:
         state[s, 1] = STEADY[s, 1] * first
 
 
-@numba.njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def run(state: NDArray[np.float64], x: NDArray[np.float32], out: NDArray[np.float32]) -> None:
     """Filter one block through all bands (direct form II transposed).
 

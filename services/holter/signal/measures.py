@@ -7,10 +7,10 @@ minus the patient's own median of x (the population's mean difference until that
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from holter.model.jit import njit
 from holter.signal.filters import FS
 from holter.signal.patient import BEATS, LEARN, SECONDS
 
@@ -26,7 +26,7 @@ READY = 10
 """Learnt seconds from which an own baseline is used."""
 
 
-@numba.njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _quantile_of(values: NDArray[np.float32], q: float) -> float:
     """A quantile of non-negative values from a histogram of 1,024 bins: within 0.1 % of the largest."""
     top = 0.0
@@ -47,7 +47,7 @@ def _quantile_of(values: NDArray[np.float32], q: float) -> float:
     return float(top)
 
 
-@numba.njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _leak(v: NDArray[np.float32], dv: NDArray[np.float32]) -> float:
     """|v_i + v_(i-N)| over |v_i| + |v_(i-N)|, N half the mean period: 0 for a sine, 1 for spikes."""
     sum_v, sum_dv = 0.0, 0.0
@@ -67,7 +67,7 @@ def _leak(v: NDArray[np.float32], dv: NDArray[np.float32]) -> float:
     return float(top / bottom) if bottom > 0 else 1.0
 
 
-@numba.njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _autocorrelation(v: NDArray[np.float32], rate: float) -> tuple[float, float, float]:
     """Lowest over 0..0.6 s, highest over 0.15..0.6 s, and that one's lag (s), of the unbiased autocorrelation."""
     n = v.size
@@ -89,7 +89,7 @@ def _autocorrelation(v: NDArray[np.float32], rate: float) -> tuple[float, float,
     return lowest, highest, at / rate
 
 
-@numba.njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _share_2_5_5(v: NDArray[np.float32]) -> float:
     """Power share of 2.5-5 Hz (Hann window); v: 250 samples at 62.5 Hz of a 1-30 Hz signal."""
     n = v.size
@@ -110,7 +110,7 @@ def _share_2_5_5(v: NDArray[np.float32]) -> float:
     return float(2 * power / (n * total))
 
 
-@numba.njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _shape(v: NDArray[np.float32], dv: NDArray[np.float32], rate: float) -> tuple[float, float, float, float]:
     """slope, mobility (Hz), ln kurtosis, q = ln(median |v| / 98 % quantile of |v|)."""
     n = v.size
@@ -134,7 +134,7 @@ def _shape(v: NDArray[np.float32], dv: NDArray[np.float32], rate: float) -> tupl
     return flat / n, np.sqrt(d2 / n / m2) * rate / (2 * np.pi), np.log(m4 / n / (m2 * m2)), q
 
 
-@numba.njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _window(ring: NDArray[np.float32], end: int, v: NDArray[np.float32], dv: NDArray[np.float32]) -> None:
     """Copy the last samples, mean removed, and their differences."""
     n = v.size
@@ -150,7 +150,7 @@ def _window(ring: NDArray[np.float32], end: int, v: NDArray[np.float32], dv: NDA
         dv[i] = v[i] - v[i - 1]
 
 
-@numba.njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _one(rec: Any, out: NDArray[np.float32], extra: NDArray[np.float32]) -> None:
     v, dv = np.empty(1000, np.float32), np.empty(1000, np.float32)
     _window(rec.lethal, rec.n, v, dv)
@@ -209,7 +209,7 @@ def _one(rec: Any, out: NDArray[np.float32], extra: NDArray[np.float32]) -> None
         out[13], out[19] = 0.880, 0.935
 
 
-@numba.njit(cache=True)
+@njit()
 def _learn(rec: Any, out: NDArray[np.float32], extra: NDArray[np.float32]) -> None:
     """Take a quiet second into the own baseline: medians of the first 300, renewed every 10, then kept."""
     row = rec.learn[rec.learn_n % LEARN]
@@ -221,7 +221,7 @@ def _learn(rec: Any, out: NDArray[np.float32], extra: NDArray[np.float32]) -> No
             rec.base[b] = np.median(rec.learn[: rec.learn_n, b])
 
 
-@numba.njit(cache=True)
+@njit()
 def measure(
     state: NDArray[np.void], slots: NDArray[np.int64], out: NDArray[np.float32], extra: NDArray[np.float32]
 ) -> None:
@@ -238,7 +238,7 @@ def measure(
         _one(state[slots[i]], out[i], extra[i])
 
 
-@numba.njit(cache=True)
+@njit()
 def learn(
     state: NDArray[np.void], slots: NDArray[np.int64], out: NDArray[np.float32], extra: NDArray[np.float32],
     quiet: NDArray[np.bool_],

@@ -6,10 +6,10 @@ measured on the development records (docs/detection.md). A peak is final about 0
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from holter.model.jit import njit
 from holter.signal.filters import BLOCK, FS
 
 _MEAN = 30  # 120 ms
@@ -20,13 +20,13 @@ SETTLE = 108
 """Samples after a peak until no later one can undo it and its whole beat has been seen."""
 
 
-@numba.njit(cache=True)
+@njit()
 def _level(peaks: NDArray[np.float32]) -> float:
     order = np.sort(peaks)
     return float(0.5 * (order[3] + order[4]))
 
 
-@numba.njit(cache=True)
+@njit()
 def _accept(rec: Any, i: int, h: float, level: float) -> None:
     """A peak is found: prune its neighbours, follow the level, queue it."""
     k = rec.pend_n
@@ -58,7 +58,7 @@ def _accept(rec: Any, i: int, h: float, level: float) -> None:
     rec.back_h = 0.0
 
 
-@numba.njit(cache=True)
+@njit()
 def scan(rec: Any, qrs: NDArray[np.float32]) -> None:
     """Look for peaks in one block; they are queued in `pend_i`, `pend_h`.
 

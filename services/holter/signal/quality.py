@@ -3,10 +3,10 @@
 Limits reject 2 % of clean MIT-BIH windows and most of those with muscle noise at 12 dB or worse (docs/detection.md).
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from holter.model.jit import njit
 from holter.signal.filters import BLOCK
 from holter.signal.patient import SECONDS
 
@@ -16,7 +16,7 @@ GOOD = 0.5
 """Quality from which a window may raise physiological alerts and is fit for learning."""
 
 
-@numba.njit(cache=True)
+@njit()
 def quality(state: NDArray[np.void], slots: NDArray[np.int64], seconds: int, out: NDArray[np.float32]) -> None:
     """Quality of the last `seconds` (at most 15): 1 clean, `GOOD` at a limit, 0 unusable.
 

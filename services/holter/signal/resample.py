@@ -6,10 +6,10 @@ t - HALF / fs (33 ms at 360 Hz).
 
 from functools import lru_cache
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from holter.model.jit import njit
 from holter.signal.filters import BLOCK, FS
 
 HALF = 12
@@ -28,7 +28,7 @@ def kernel(fs: float) -> NDArray[np.float32]:
     return table
 
 
-@numba.njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def interpolate(
     x: NDArray[np.float32], first: float, step: float, table: NDArray[np.float32], out: NDArray[np.float32]
 ) -> None:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from holter.model.jit import njit
 from holter.signal.filters import FS
 from holter.signal.patient import BEATS
 
@@ -29,7 +29,7 @@ RHYTHM = np.dtype(
 )
 
 
-@numba.njit(cache=True)
+@njit()
 def _irregularity(rr: NDArray[np.float32], n: int) -> float:
     """Median |RR_i - RR_(i-1)| or, if smaller, |RR_i - RR_(i-2)|, over median RR: small in bigeminy, large in AF."""
     if n < 16:
@@ -39,7 +39,7 @@ def _irregularity(rr: NDArray[np.float32], n: int) -> float:
     return float(min(one[one.size // 2], two[two.size // 2]) / np.sort(rr[:n])[n // 2])
 
 
-@numba.njit(cache=True)
+@njit()
 def _rate(rr: NDArray[np.float32], first: int, last: int) -> float:
     if last - first < 3:
         return 0.0
@@ -47,7 +47,7 @@ def _rate(rr: NDArray[np.float32], first: int, last: int) -> float:
     return float(60.0 / middle) if middle > 0 else 0.0
 
 
-@numba.njit(cache=True)
+@njit()
 def _one(rec: Any, out: Any) -> None:
     n = min(rec.beat_n, BEATS - 1)
     rr = np.empty(BEATS, np.float32)
@@ -92,7 +92,7 @@ def _one(rec: Any, out: Any) -> None:
     out.irregularity = _irregularity(rr, min(known, 40))
 
 
-@numba.njit(cache=True)
+@njit()
 def describe(state: NDArray[np.void], slots: NDArray[np.int64], out: NDArray[np.void]) -> None:
     """Rate and rhythm of each patient.
 

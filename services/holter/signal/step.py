@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from holter.model.jit import njit
 from holter.signal import filters
 from holter.signal.beats import own_normal, settle
 from holter.signal.filters import BLOCK, COMPLEX, HIGH, LETHAL, NOISE, QRS, SHAPE, SLOW, WANDER
@@ -17,7 +17,7 @@ _LSB = 0.00125
 _HALF = TEMPLATE // 2
 
 
-@numba.njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _peak_to_peak(x: NDArray[np.float32]) -> float:
     low, high = x[0], x[0]
     for v in x:
@@ -26,7 +26,7 @@ def _peak_to_peak(x: NDArray[np.float32]) -> float:
     return float(high - low)
 
 
-@numba.njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _figures(rec: Any, x: NDArray[np.float32], bands: NDArray[np.float32], s: int) -> None:
     """The per-second figures of one block."""
     rec.pp_raw[s] = _peak_to_peak(x)
@@ -64,7 +64,7 @@ def _figures(rec: Any, x: NDArray[np.float32], bands: NDArray[np.float32], s: in
         rec.noise[5 * s + k] = np.sqrt(power / 50)
 
 
-@numba.njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _template_correlation(rec: Any) -> float:
     """Highest correlation of this second with an own normal beat, sliding over every 8 ms: needs no beat detector.
 
@@ -111,7 +111,7 @@ def _template_correlation(rec: Any) -> float:
     return float(best)
 
 
-@numba.njit(cache=True)
+@njit()
 def _break(rec: Any) -> None:
     """Samples are missing: no R-R interval spans the hole."""
     rec.beats[(rec.beat_n - 1) % BEATS].r = 0
@@ -121,7 +121,7 @@ def _break(rec: Any) -> None:
     rec.back_h = 0.0
 
 
-@numba.njit(cache=True)
+@njit()
 def advance(
     state: NDArray[np.void],
     slots: NDArray[np.int64],
