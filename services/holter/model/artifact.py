@@ -22,6 +22,7 @@ FORMAT = 1
 MAX_BYTES = 900_000
 """Of both files together: they have to fit a ConfigMap (1 MiB)."""
 NPZ, JSON = "model.npz", "model.json"
+LEAF = -1
 
 _TEXT = np.dtype("S32")
 _DTYPES: dict[str, np.dtype[np.generic]] = {
@@ -33,10 +34,9 @@ _DTYPES: dict[str, np.dtype[np.generic]] = {
     "weight": np.dtype("<f8"),
     "bias": np.dtype("<f8"),
     "roots": np.dtype("<i4"),
-    "feature": np.dtype("i1"),
-    "threshold": np.dtype("<f4"),
-    "left": np.dtype("<i4"),
-    "path": np.dtype("<i4"),
+    "feature": np.dtype("i1"),  # of each node, `LEAF` at a leaf; five bytes a node with the two below
+    "threshold": np.dtype("<f4"),  # of each split
+    "path": np.dtype("<i4"),  # of each leaf
     "samples": np.dtype("<i4"),
     "decision": np.dtype("<f8"),  # offset, threshold of the fused score
 }
@@ -118,6 +118,7 @@ def read(folder: Path) -> Model | None:
 
 def _arrays(model: Model) -> dict[str, NDArray[Any]]:
     forest, projection, specs = model.forest, model.projection, model.specs
+    leaf = forest.left == np.arange(len(forest.left))
     arrays: dict[str, object] = {
         "names": [spec.name for spec in specs],
         "groups": [spec.group for spec in specs],
@@ -127,10 +128,9 @@ def _arrays(model: Model) -> dict[str, NDArray[Any]]:
         "weight": projection.weight,
         "bias": projection.bias,
         "roots": forest.roots,
-        "feature": forest.feature,
-        "threshold": forest.threshold,
-        "left": forest.left,
-        "path": forest.path,
+        "feature": np.where(leaf, LEAF, forest.feature),
+        "threshold": forest.threshold[~leaf],
+        "path": forest.path[leaf],
         "samples": [forest.samples],
         "decision": [model.offset, model.threshold],
     }
@@ -170,33 +170,51 @@ def _model(arrays: Mapping[str, NDArray[Any]], revision: int) -> Model:
 
 
 def _forest(arrays: Mapping[str, NDArray[Any]], columns: int) -> Forest:
-    """Refuse what is not a set of trees with children after parents, at most `MAX_DEPTH` deep."""
-    roots, feature, threshold, left, path = (arrays[name] for name in ("roots", "feature", "threshold", "left", "path"))
+    """Trees again, breadth first: a tree's j-th split has its children at 1 + 2 j, so that no index can lead astray.
+
+    Refused are arrays that do not tell whole trees, at most `MAX_DEPTH` deep.
+    """
+    roots, feature, threshold, path = (arrays[name] for name in ("roots", "feature", "threshold", "path"))
     nodes = len(feature)
     samples = int(arrays["samples"][0])
     _require(2 <= samples <= 1 << MAX_DEPTH, f"samples {samples}: 2..{1 << MAX_DEPTH} is expected")
-    _require(len(threshold) == len(left) == len(path) == nodes, "arrays of nodes differ in length")
     _require(
         len(roots) >= 2 and roots[0] == 0 and roots[-1] == nodes and bool((roots[1:] > roots[:-1]).all()),
         "array roots does not divide the nodes into trees",
     )
+    _require(bool(((feature >= LEAF) & (feature < columns)).all()), f"a node compares no column of 0..{columns - 1}")
+    inner = feature != LEAF
+    splits = np.add.reduceat(inner, roots[:-1], dtype=np.int64)
+    _require(bool((np.diff(roots) == 1 + 2 * splits).all()), "a tree has not one leaf more than splits")
+    _require(len(threshold) == splits.sum() and len(path) == nodes - splits.sum(), "splits or leaves are missing")
+    _require(bool(np.isfinite(threshold).all()), "a threshold is not finite")
+    _require(bool(((path >= 0) & (path <= MAX_PATH)).all()), f"a path length is outside 0..{MAX_PATH}")
     at = np.arange(nodes)
-    end = np.repeat(roots[1:], np.diff(roots))
-    leaf = left == at
-    inner = ~leaf
-    _require(bool(((left > at) & (left < end - 1))[inner].all()), "a child is not behind its parent in its tree")
-    children = np.bincount(np.concatenate([left[inner], left[inner] + 1, roots[:-1]]), minlength=nodes)
-    _require(bool((children == 1).all()), "a node has no parent or two")
-    _require(bool(((feature >= 0) & (feature < columns)).all()), f"a node compares no column of 0..{columns - 1}")
-    _require(bool(np.isfinite(threshold[inner]).all() and np.isposinf(threshold[leaf]).all()), "a threshold is wrong")
-    _require(bool(((path >= 0) & (path <= MAX_PATH)).all() and not path[inner].any()), "a path length is wrong")
+    before = np.cumsum(inner) - inner
+    left = np.where(inner, 1 + 2 * before - np.repeat(2 * before[roots[:-1]] - roots[:-1], np.diff(roots)), at)
+    _require(bool((left > at)[inner].all()), "a child is not behind its parent")
     depth, front = 0, roots[:-1][inner[roots[:-1]]]
     while len(front):
         _require(depth < MAX_DEPTH, f"a tree is more than {MAX_DEPTH} splits deep")
         depth += 1
         front = np.concatenate([left[front], left[front] + 1])
         front = front[inner[front]]
-    return Forest(roots, feature, threshold, left, path, columns, samples, depth)
+    return Forest(
+        roots=roots,
+        feature=np.where(inner, feature, 0).astype(np.int8),
+        threshold=_spread(inner, threshold, np.float32(np.inf)),
+        left=left.astype(np.int32),
+        path=_spread(~inner, path, np.int32(0)),
+        columns=columns,
+        samples=samples,
+        depth=depth,
+    )
+
+
+def _spread(where: NDArray[np.bool_], values: NDArray[Any], elsewhere: np.float32 | np.int32) -> NDArray[Any]:
+    out = np.full(len(where), elsewhere)
+    out[where] = values
+    return out
 
 
 def _require(holds: bool, fault: str) -> None:

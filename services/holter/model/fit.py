@@ -130,7 +130,7 @@ def _round(
     """Fit on some rows, score all."""
     projection = project(specs, features[rows], settings.components)
     components = projection.apply(features, specs)
-    samples = min(settings.max_samples, MAX_SAMPLES)
+    samples = max(2, min(settings.max_samples, MAX_SAMPLES))
     forest = grow(components[rows], settings.estimators, samples, settings.seed)
     return projection, forest, forest.score(components)
 

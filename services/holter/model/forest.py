@@ -22,7 +22,7 @@ for ψ ≥ 2 (its derivative is −ln 2 / c(ψ) · score, and score ≤ 1); floa
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Forest:
-    """t trees of k nodes in all. A tree's nodes are adjacent; a right child follows the left one, both their parent.
+    """t trees of k nodes in all. A tree's nodes are adjacent and breadth first: split j has children 1 + 2 j, 2 + 2 j.
 
     A leaf is its own left child and its threshold is +inf, so that a walk that goes on stays there: no branch.
 

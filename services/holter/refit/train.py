@@ -13,10 +13,8 @@ from holter.model.fit import MIN_ROWS, FitSettings, fit
 from holter.model.fusion import fuse
 from holter.model.pipeline import Model, select
 from holter.model.spec import FeatureSpec
+from holter.signal.quality import GOOD
 from holter.window import WindowScores
-
-QUALITY_MIN = 0.5
-"""Windows of lower quality neither train a model nor count in its numbers: they raise no physiological alert either."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,8 +46,9 @@ def train(
         current: the model in use.
         seed: the same windows, configuration and seed give the same model.
     """
+    # A window below GOOD raises no physiological alert, and has no say here either.
     # An ordered score is missing while a patient's own normal is not known, and the features with it.
-    clean = (windows.quality >= QUALITY_MIN) & np.isfinite(windows.ordered)
+    clean = (windows.quality >= GOOD) & np.isfinite(windows.ordered)
     features, ordered = windows.features[clean], windows.ordered[clean]
     usable = ~windows.alerted[clean]
     numbers: dict[str, object] = {
