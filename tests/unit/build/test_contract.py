@@ -97,6 +97,12 @@ def test_the_services_read_it(container, component):
     assert str(settings.config) == "/etc/holter/config"
 
 
+def test_a_service_of_the_namespace_puts_no_variable_beside_ours(make, full, template):
+    """One named `holter` would: HOLTER_PORT_8080_TCP=tcp://…, which no service takes for a port."""
+    pods = [pod for each in objects(make("everything"), full) if (pod := template(each))]
+    assert [pod["spec"]["enableServiceLinks"] for pod in pods] == [False] * 4
+
+
 def test_only_state_and_scratch_are_writable(container):
     for component in ("ingest", "inference", "refit", "console"):
         writable = {mount["name"] for mount in container(component)["volumeMounts"] if not mount.get("readOnly")}

@@ -39,6 +39,9 @@ def test_every_pod_is_denied_by_default(make, full, template):
     built = objects(make("everything"), full)
     (deny,) = [each for each in built if each["metadata"]["name"].endswith("default-deny")]
     assert deny["spec"].keys() == {"podSelector", "policyTypes"}
+    assert all(
+        each["spec"]["policyTypes"] == ["Ingress", "Egress"] for each in built if each["kind"] == "NetworkPolicy"
+    )
     wanted = deny["spec"]["podSelector"]["matchLabels"]
     for each in built:
         if pod := template(each):
