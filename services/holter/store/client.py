@@ -22,7 +22,7 @@ TIMEOUT = 10.0
 """Seconds that one call may take."""
 READ_ATTEMPTS = 3
 
-_CONNECTIONS = 8
+_CONNECTIONS = 32
 _DIALECT = Dialect(header=True, delimiter=",", comment_prefix="#", annotations=["datatype"])
 _DROPPED = re.compile(r"partial write: .*dropped=(\d+)", re.DOTALL)
 
@@ -95,7 +95,7 @@ class Connection:
         for attempt in Retrying(
             retry=retry_if_exception_type(StoreUnavailableError),
             stop=stop_after_attempt(READ_ATTEMPTS),
-            wait=wait_exponential_jitter(initial=0.05, max=0.5, jitter=0.05),
+            wait=wait_exponential_jitter(multiplier=0.05, max=0.5, jitter=0.05),
             reraise=True,
         ):
             with attempt:

@@ -135,7 +135,7 @@ def test_a_place_that_cannot_be_is_unavailable(tmp_path):
 def test_a_lock_held_too_long_is_unavailable_and_then_over(path, store, monkeypatch):
     monkeypatch.setattr("holter.store.database.BUSY_TIMEOUT", 0.05)
     hasty = SqliteStore(path)
-    with store._database.write("hold"), pytest.raises(StoreUnavailableError, match="write_chunks on .*locked"):
+    with store._database.write("hold"), pytest.raises(StoreUnavailableError, match=r"write_chunks on .*locked"):
         hasty.write_chunks([chunk()])
     assert hasty.write_chunks([chunk()]) == Written(1, 0)
     hasty.close()
