@@ -1,7 +1,7 @@
 """YAML as kubectl reads it; where its fields are."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -120,6 +120,7 @@ def test_no_bottom(text):
         list(documents.read(text))
 
 
+@settings(deadline=None)
 @given(GARBAGE)
 def test_garbage_is_read_or_refused(text):
     try:

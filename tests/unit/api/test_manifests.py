@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -164,6 +164,7 @@ JSON = st.recursive(
 PLACES = [path.split(".") for path, _ in fields(crd.schema()["properties"]["spec"], "spec") if "[]" not in path]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(PLACES), JSON), min_size=1, max_size=3), st.booleans())
 def test_whatever_a_field_holds_it_is_judged(values, twice):
     document = manifest({}, {})
@@ -177,6 +178,7 @@ def test_whatever_a_field_holds_it_is_judged(values, twice):
     assert all(fault.path and fault.message for fault in faults)
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_whatever_a_document_is_it_is_judged(document):
     assert check(document)[1] != []
