@@ -68,7 +68,7 @@ class Service:
         self._delivery_metrics = DeliveryMetrics(metrics, self._sink_names())
         self._delivery: asyncio.Task[None] | None = None
         self._fault: str | None = "starting: compiling"
-        self._last_cycle = time.monotonic()
+        self._last_cycle: float | None = None
         self._restart = False
 
     def _sink_names(self) -> list[str]:
@@ -77,6 +77,8 @@ class Service:
 
     def alive(self) -> str | None:
         """For /healthz."""
+        if self._last_cycle is None:
+            return None  # compiling, the first time on a machine: it may take minutes of a busy one
         quiet = time.monotonic() - self._last_cycle
         return f"no cycle for {round(quiet)} s" if quiet > _STUCK else None
 
