@@ -79,7 +79,7 @@ PANELS = (
         "short",
         (
             ("revision", "max(holter_model_revision{SERIES})"),
-            ("age, h", "min(holter_model_age_seconds{SERIES}) / 3600"),
+            ("age, h", "max(holter_model_age_seconds{SERIES}) / 3600"),
         ),
     ),
 )

@@ -138,15 +138,15 @@ def _model_rules(cohort: Cohort) -> tuple[Rule, ...]:
     return (
         Rule(
             "HolterNoModel",
-            f"max(holter_model_revision{series}) == 0",
+            f"min(holter_model_revision{series}) == 0",
             "6h",
             "warning",
-            "no model yet: the ordered score and the life-threatening path work alone",
+            "a worker without a model: its ordered score and life-threatening path work alone",
             f"kubectl -n {cohort.namespace} describe cohort {cohort.name}: the verdict on the last candidate says why.",
         ),
         Rule(
             "HolterModelOld",
-            f"min(holter_model_age_seconds{series}) > {oldest} and max(holter_model_revision{series}) > 0",
+            f"max(holter_model_age_seconds{series}) > {oldest}",
             "1h",
             "warning",
             "the model is older than two look-backs of the refit",
