@@ -65,7 +65,11 @@ def _decode_samples(tables: Iterable[Table]) -> list[Chunk]:
         for device_id, rows in _runs(table.texts("device_id")):
             signals[device_id].append((times[rows], values[rows]))
     joined = {device_id: _join(parts) for device_id, parts in signals.items()}
-    chunks = (_assemble(time, device_id, about, *joined[device_id]) for time, device_id, about in sorted(heads))
+    chunks = (
+        _assemble(time, device_id, about, *joined[device_id])
+        for time, device_id, about in sorted(heads)
+        if device_id in joined
+    )
     return [chunk for chunk in chunks if chunk is not None]
 
 

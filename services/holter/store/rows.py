@@ -69,14 +69,19 @@ def tables(text: str) -> Iterator[Table]:
             rows, expect_names = [], True
         elif not row or row[0].startswith("#"):
             continue
-        elif expect_names or row[1:3] == ["error", "reference"]:
+        elif expect_names or _announces_error(row):
             names, expect_names = row, False
-        elif names[1:3] == ["error", "reference"] or names[:2] == ["error", "reference"]:
+        elif _announces_error(names):
             raise QueryFailedError(row[names.index("error")])
         else:
             rows.append(row)
     if rows:
         yield _table(names, rows)
+
+
+def _announces_error(names: list[str]) -> bool:
+    """With annotations a row begins with an empty column, without them it does not; errors come either way."""
+    return ["error", "reference"] in (names[:2], names[1:3])
 
 
 def _table(names: list[str], rows: list[list[str]]) -> Table:

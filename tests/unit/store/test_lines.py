@@ -1,0 +1,145 @@
+"""Line protocol, read back with an independent parser."""
+
+import base64
+import math
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from line_protocol_parser import parse_line
+
+from holter.alert import Acknowledgement, AlertEvent, Kind, Priority, Transition
+from holter.chunk import Chunk
+from holter.store import lines
+from holter.store.protocol import Baseline, StoreRefusedError, Strip
+
+T = 1_700_000_000_000_000
+
+keys = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=12).filter(
+    lambda text: not text.endswith("\\") and "\\" not in text and text.strip() and not text.startswith(("#", "_"))
+)
+texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=40)
+values = st.one_of(
+    st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False), texts
+)
+samples = st.lists(st.integers(-32767, 32767), min_size=1, max_size=40).map(lambda some: np.array(some, np.int16))
+chunks = st.builds(
+    Chunk,
+    st.from_regex(r"[A-Za-z0-9._-]{1,32}", fullmatch=True),
+    st.integers(0, 4_000_000_000_000_000),
+    st.integers(100_000, 1_000_000).map(lambda millihertz: millihertz / 1000),
+    samples,
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 3),
+)
+
+
+def parsed(data: bytes) -> list[dict]:
+    assert data.endswith(b"\n")
+    return [parse_line(line) for line in data.decode().removesuffix("\n").split("\n")]
+
+
+@given(
+    keys,
+    st.dictionaries(keys, keys, max_size=3),
+    st.dictionaries(keys, values, min_size=1, max_size=4),
+    st.integers(0, 2**62),
+)
+@settings(max_examples=100, deadline=None)
+def test_any_point_is_read_back_by_another_reader(measurement, tags, fields, time):
+    (point,) = parsed(lines.line(measurement, tags, fields, time))
+    assert point == {"measurement": measurement, "tags": tags, "fields": fields, "time": time}
+    assert {key: type(value) for key, value in point["fields"].items()} == {k: type(v) for k, v in fields.items()}
+
+
+@given(chunks)
+@settings(max_examples=100, deadline=None)
+def test_a_chunk_is_one_point_that_holds_all_of_it(chunk):
+    (point,) = parsed(lines.chunk_line(chunk))
+    assert point["measurement"] == "ecg_chunk"
+    assert point["tags"] == {"device_id": chunk.device_id, "shard": str(chunk.shard)}
+    assert point["time"] == chunk.t0 * 1000
+    assert {name: point["fields"][name] for name in ("n", "fs", "seq")} == {
+        "n": len(chunk.samples),
+        "fs": chunk.fs,
+        "seq": chunk.seq,
+    }
+    back = lines.chunk_from_pcm(chunk.device_id, chunk.t0, point["fields"]["pcm"])
+    assert (back.fs, back.seq, back.flags, back.checksum()) == (chunk.fs, chunk.seq, chunk.flags, chunk.checksum())
+
+
+@given(chunks)
+@settings(max_examples=40, deadline=None)
+def test_samples_are_points_in_millivolts_at_their_exact_times(chunk):
+    points = parsed(lines.sample_lines(chunk))
+    assert [point["fields"]["voltage"] for point in points] == [v / 1000 for v in chunk.samples.tolist()]
+    assert [point["time"] for point in points] == lines.sample_times(chunk.t0, chunk.fs, len(chunk.samples))
+    assert ["chunk" in point["fields"] for point in points] == [True] + [False] * (len(points) - 1)
+    assert all(point["tags"] == {"device_id": chunk.device_id, "shard": str(chunk.shard)} for point in points)
+
+
+def test_times_do_not_drift():
+    assert lines.sample_times(T, 250.0, 250) == [T * 1000 + i * 4_000_000 for i in range(250)]
+    for fs in (360.0, 333.333, 128.0, 999.999):
+        times = np.array(lines.sample_times(0, fs, 100_000), dtype=np.float64)
+        assert np.abs(times - np.arange(100_000) / fs * 1e9).max() <= 0.51
+
+
+@pytest.mark.parametrize("wrong", ["", "a\nb", "a\rb", "a\\"])
+def test_a_tag_that_cannot_be_written_is_refused(wrong):
+    with pytest.raises(StoreRefusedError, match="tag or key"):
+        lines.line("m", {"t": wrong}, {"f": 1}, 0)
+    with pytest.raises(StoreRefusedError, match="tag or key"):
+        lines.line("m", {}, {wrong: 1}, 0)
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_has_no_field(value):
+    assert lines.line("m", {}, {"f": value}, 1) == b""
+    assert lines.line("m", {}, {"f": value, "g": 1.0}, 1) == b"m g=1.0 1\n"
+
+
+def test_a_point_without_a_time_is_dated_by_the_server():
+    assert lines.line("m", {"a": "b"}, {"f": True}, None) == b"m,a=b f=true\n"
+
+
+@pytest.mark.parametrize("damage", ["", "AQ==", "!!!!", "AgAAAAAAAAAAAAAA", "AQAAAAAAAAAAAA"])
+def test_pcm_of_another_version_or_cut_short_is_refused(damage):
+    with pytest.raises(ValueError, match=r"pcm|base64|padding|Only"):
+        lines.chunk_from_pcm("a", T, damage)
+
+
+def test_pcm_is_as_documented():
+    chunk = Chunk("a", T, 250.0, np.array([1, -2], np.int16), seq=7, flags=1)
+    (point,) = parsed(lines.chunk_line(chunk))
+    assert base64.b64decode(point["fields"]["pcm"]) == struct.pack("<BBIIhh", 1, 1, 7, 250_000, 1, -2)
+
+
+def test_alerts_acknowledgements_strips_and_baselines_have_the_documented_tags():
+    event = AlertEvent(
+        "x-0", "x", Transition.RAISED, "a", Kind.ANOMALY, Priority.LOW, T - 1, T, 'a "reason"', 0.5, None, 3
+    )
+    (point,) = parsed(lines.alert_line(event))
+    assert point["tags"] == {"device_id": "a", "alert": "x", "kind": "anomaly", "event": "raised"}
+    assert point["fields"] == {
+        "id": "x-0",
+        "priority": "low",
+        "category": "physiological",
+        "onset": T - 1,
+        "reason": 'a "reason"',
+        "score": 0.5,
+        "model_revision": 3,
+    }
+    (point,) = parsed(lines.ack_line(Acknowledgement("x", "a", "me", "", T)))
+    assert (point["measurement"], point["tags"], point["fields"]) == (
+        "ecg_ack",
+        {"device_id": "a", "alert": "x"},
+        {"by": "me", "reason": ""},
+    )
+    chunk = Chunk("a", T, 250.0, np.zeros(3, np.int16))
+    points = parsed(lines.strip_lines(Strip("x", chunk)))
+    assert {(p["measurement"], p["tags"]["alert"], p["tags"]["device_id"]) for p in points} == {("ecg_strip", "x", "a")}
+    (point,) = parsed(lines.baseline_line(Baseline("a", T, b"\x00\xff")))
+    assert (point["measurement"], point["fields"], point["time"]) == ("ecg_baseline", {"payload": "AP8="}, T * 1000)
