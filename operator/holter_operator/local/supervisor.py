@@ -128,6 +128,8 @@ class Component:
         spec = self.spec
 
         def tell(fault: str | None) -> None:
+            if self._stopping.is_set():
+                return
             if fault is None:
                 self._log.info("ready", after_s=round(self._clock() - begun, 1))
                 self._be(State.READY)

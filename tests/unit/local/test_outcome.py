@@ -18,11 +18,14 @@ def truth(rhythm="vt", onset=ONSET, expected=("ventricular_tachycardia",), prior
     return Truth(device_id="bed", tolerated=also, **fields)
 
 
+def at(after):
+    return EPOCH + timedelta(microseconds=ONSET, seconds=after)
+
+
 def alert(kind="ventricular_tachycardia", priority="high", after=5.0, **fields):
     number = next(NUMBERS)
-    at = EPOCH + timedelta(microseconds=ONSET, seconds=after)
     base = {"id": f"{number}", "alert": f"a{number}", "event": "raised", "device_id": "bed", "reason": "r"}
-    base |= {"category": "physiological", "onset": at, "decided_at": at}
+    base |= {"category": "physiological", "onset": at(after), "decided_at": at(after)}
     return Alert(kind=kind, priority=priority, **base | fields)
 
 
@@ -31,13 +34,13 @@ PVCS = truth("pvcs", None, ("ectopy",), ("medium", "low"), None, ("anomaly",))
 LOOSE = truth("loose-lead", ONSET, ("lead_off", "ecg_lost"), (), 10.0)
 
 
-def faults(one, *alerts):
-    [row] = rows([one], alerts)
+def faults(one, *alerts, until=600.0):
+    [row] = rows([one], alerts, at(until))
     return row.faults
 
 
 def test_the_expected_alert_in_time_is_all_right():
-    [row] = rows([truth()], [alert(after=5.25)])
+    [row] = rows([truth()], [alert(after=5.25)], at(600))
     assert (row.faults, row.delay) == ((), 5.25)
     assert verdict([row], []) == ()
 
@@ -84,13 +87,19 @@ def test_what_is_all_right(one, alerts):
 
 def test_the_order_of_arrival_is_no_matter():
     late, early = alert(after=30.0, alert="x", event="updated"), alert(after=4.0, alert="x")
-    [row] = rows([truth()], [late, early])
+    [row] = rows([truth()], [late, early], at(600))
     assert row.delay == 4.0
     assert row.alerts == (early,)
 
 
+def test_a_run_that_was_too_short_says_so():
+    assert faults(truth(), until=9.9) == ("the run ended before a vt had to be found",)
+    assert faults(truth(), until=10.1) == ("no ventricular_tachycardia (high): nothing was raised",)
+    assert faults(truth(), alert(), until=9.9) == ()
+
+
 def test_faults_of_the_run_count_too():
-    assert verdict(rows([HEALTHY], []), ["it was not ready"]) == ("it was not ready",)
+    assert verdict(rows([HEALTHY], [], at(600)), ["it was not ready"]) == ("it was not ready",)
 
 
 def test_the_simulators_truths_are_understood(tmp_path):

@@ -5,6 +5,7 @@ import math
 import secrets
 import sys
 from contextlib import closing, suppress
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -13,6 +14,7 @@ import click
 from pydantic import ValidationError
 from rich.console import Console
 
+from holter_operator.local import files
 from holter_operator.local.demo.alerts import Alert
 from holter_operator.local.demo.outcome import Truths, rows
 from holter_operator.local.demo.receiver import Receiver
@@ -84,6 +86,7 @@ class _Demo:
         self._patients = patients
         self._truth = folder.path / "truth.json"
         self._faults: list[str] = []
+        self._until = datetime.now(UTC)
         secret = secrets.token_urlsafe(32)
         self._receiver = Receiver(secret.encode(), self._tell)
         self._secret = secret
@@ -93,7 +96,8 @@ class _Demo:
         self._receiver.start()
         file = self._folder.path / "cohort.yaml"
         template = Template(resources.files(__package__).joinpath("cohort.yaml").read_text())
-        file.write_text(template.substitute(url=f"http://127.0.0.1:{self._receiver.port}/alerts", secret=self._secret))
+        url = f"http://127.0.0.1:{self._receiver.port}/alerts"
+        files.write(file, template.substitute(url=url, secret=self._secret).encode())
         options = Options(holter=holter_command(), ports={"http": 0, "udp": 0})
         self._runner = Runner(file, self._folder, options, self._output)
         try:
@@ -126,6 +130,7 @@ class _Demo:
                 self._faults.append(f"`holter simulate` ended with {code}")
             await asyncio.sleep(2)  # for the last alerts on their way
         finally:
+            self._until = datetime.now(UTC)
             refits.cancel()
             with suppress(asyncio.CancelledError):
                 await refits
@@ -156,13 +161,15 @@ class _Demo:
         try:
             truths = Truths.model_validate_json(self._truth.read_bytes()).truths
         except (OSError, ValidationError) as error:
-            self._faults.append(f"no truths to compare with: {error}")
+            self._faults.append(f"no patients: {error}")
             truths = ()
-        lines = rows(truths, self._receiver.alerts.values())
+        lines = rows(truths, self._receiver.alerts.values(), self._until)
         if self._receiver.refused:
             self._faults.append(f"{self._receiver.refused} alerts had no valid signature or were malformed")
         console.print()
-        console.print(table(lines, "Simulated patients and what Holter made of them"))
+        console.print(table(lines))
+        if self._runner.verdict is not None:
+            console.print(f"model: {self._runner.verdict.message}")
         wrong = verdict(lines, self._faults)
         for fault in wrong:
             console.print(f"[bold red]✗[/] {fault}")

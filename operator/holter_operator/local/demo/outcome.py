@@ -61,18 +61,19 @@ class Truths(BaseModel):
     truths: tuple[Truth, ...]
 
 
-def rows(truths: Iterable[Truth], alerts: Iterable[Alert]) -> tuple[Row, ...]:
+def rows(truths: Iterable[Truth], alerts: Iterable[Alert], until: datetime) -> tuple[Row, ...]:
     """The summary.
 
     Args:
         truths: of all simulated patients.
         alerts: every event that was received, each once.
+        until: event time at which the run ended.
     """
     found = sorted(alerts, key=lambda alert: alert.decided_at)
-    return tuple(_row(truth, [a for a in found if a.device_id == truth.device_id]) for truth in truths)
+    return tuple(_row(truth, [a for a in found if a.device_id == truth.device_id], until) for truth in truths)
 
 
-def _row(truth: Truth, events: list[Alert]) -> Row:
+def _row(truth: Truth, events: list[Alert], until: datetime) -> Row:
     begins = truth.begins
     said = [event for event in events if event.event != "cleared"]
     first = {event.alert: event for event in reversed(said)}
@@ -80,7 +81,7 @@ def _row(truth: Truth, events: list[Alert]) -> Row:
     delay = (answer.decided_at - begins).total_seconds() if answer and begins else None
     faults = list(dict.fromkeys(fault for event in said if (fault := _unasked(truth, event))))
     if truth.expected and answer is None:
-        faults.append(_missing(truth, said))
+        faults.append(_missing(truth, said, until))
     elif delay is not None and truth.latest is not None and delay > truth.latest:
         faults.append(
             f"{answer.kind if answer else ''} came after {delay:.1f} s, at most {truth.latest:g} s are allowed"
@@ -111,7 +112,9 @@ def _unasked(truth: Truth, event: Alert) -> str | None:
     return None if event.kind in truth.tolerated else f"{event.kind} ({event.priority}) is no alert to raise here"
 
 
-def _missing(truth: Truth, said: list[Alert]) -> str:
+def _missing(truth: Truth, said: list[Alert], until: datetime) -> str:
+    if truth.begins is not None and until < truth.begins + timedelta(seconds=truth.latest or 0):
+        return f"the run ended before a {truth.rhythm} had to be found"
     wanted = " or ".join(truth.expected)
     priorities = f" ({' or '.join(truth.priorities)})" if truth.priorities else ""
     instead = ", ".join(sorted({event.kind for event in said})) or "nothing"

@@ -10,17 +10,18 @@ from holter_operator.local.demo.outcome import Row
 _COLOURS = {"high": "bold red", "medium": "yellow", "low": "cyan"}
 
 
-def table(rows: Iterable[Row], title: str) -> Table:
-    """One line a patient."""
-    made = Table(title=title, title_justify="left", show_lines=True)
-    for column in ("patient", "rhythm", "alerts", "delay after onset", "as it should be"):
-        made.add_column(column)
+def table(rows: Iterable[Row]) -> Table:
+    """One line a patient; behind each alert, the seconds from the onset to its decision, both in event time."""
+    made = Table()
+    made.add_column("patient", no_wrap=True)
+    made.add_column("rhythm", no_wrap=True)
+    made.add_column("alerts, seconds after onset", no_wrap=True)
+    made.add_column("right")
     for row in rows:
         made.add_row(
             row.truth.device_id,
             row.truth.rhythm,
-            "\n".join(_in_words(alert) for alert in row.alerts) or "[dim]none[/]",
-            "–" if row.delay is None else f"{row.delay:.1f} s",
+            "\n".join(_in_words(alert, row) for alert in row.alerts) or "[dim]none[/]",
             "[green]yes[/]" if not row.faults else "[bold red]NO[/]",
         )
     return made
@@ -36,5 +37,8 @@ def verdict(rows: Sequence[Row], others: Sequence[str]) -> tuple[str, ...]:
     return (*others, *(f"{row.truth.device_id}: {fault}" for row in rows for fault in row.faults))
 
 
-def _in_words(alert: Alert) -> str:
-    return f"[{_COLOURS[alert.priority]}]{alert.priority}[/] {alert.kind} [dim]({alert.category})[/]"
+def _in_words(alert: Alert, row: Row) -> str:
+    begins = row.truth.begins
+    delay = f" {(alert.decided_at - begins).total_seconds():+.1f} s" if begins else ""
+    technical = "technical, " if alert.category == "technical" else ""
+    return f"{alert.kind} ({technical}[{_COLOURS[alert.priority]}]{alert.priority}[/]){delay}"
