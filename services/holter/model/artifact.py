@@ -6,6 +6,7 @@ Needs numpy alone, so that an edge device can score.
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,8 @@ def save(model: Model, meta: Mapping[str, object]) -> tuple[bytes, str]:
 
     Args:
         model: what scores.
-        meta: the other keys of `model.json` (docs/architecture.md); `format`, `features`, `offset`, `threshold`,
-            `bytes` and `sha256` are set here.
+        meta: the other keys of `model.json` (docs/architecture.md); `format`, `features`, `transforms`, `offset`,
+            `threshold`, `bytes` and `sha256` are set here.
 
     Raises:
         ArtifactError: too large for a ConfigMap; the message says which settings to lower.
@@ -58,9 +59,7 @@ def save(model: Model, meta: Mapping[str, object]) -> tuple[bytes, str]:
         {
             **meta,
             "format": FORMAT,
-            "features": list(model.names),
-            "offset": model.offset,
-            "threshold": model.threshold,
+            **_repeated(model),
             "bytes": len(npz),
             "sha256": sha256(npz).hexdigest(),
         },
@@ -98,9 +97,9 @@ def load(npz: bytes, text: str | bytes) -> Model:
     if type(revision) is not int or not 0 <= revision < 1 << 31:
         raise ArtifactError(f"revision {revision!r}: an integer of 0 or more is expected")
     model = _model(unpack(npz, _DTYPES), revision)
-    said = (meta.get("features"), meta.get("offset"), meta.get("threshold"))
-    if said != (list(model.names), model.offset, model.threshold):
-        raise ArtifactError(f"features, offset or threshold in {JSON} are not those in {NPZ}")
+    for key, value in _repeated(model).items():
+        if meta.get(key) != value:
+            raise ArtifactError(f"{key} in {JSON} is not what {NPZ} holds")
     return model
 
 
@@ -114,6 +113,16 @@ def read(folder: Path) -> Model | None:
     if not (folder / JSON).exists() or not (folder / NPZ).exists():
         return None
     return load((folder / NPZ).read_bytes(), (folder / JSON).read_bytes())
+
+
+def _repeated(model: Model) -> dict[str, object]:
+    """What `model.json` says again, for people and the gate."""
+    return {
+        "features": list(model.names),
+        "transforms": [asdict(spec) for spec in model.specs],
+        "offset": model.offset,
+        "threshold": model.threshold,
+    }
 
 
 def _arrays(model: Model) -> dict[str, NDArray[Any]]:

@@ -77,8 +77,6 @@ def train(
         "estimators": model.forest.trees,
         "maxSamples": model.forest.samples,
         "components": len(model.projection.bias),
-        "groups": list(dict.fromkeys(spec.group for spec in specs))[: len(model.projection.bias)],
-        "transform": "z = (ln(max(f, 0) + eps) - centre) / scale",
         "calibration": {
             "rule": found.rule,
             "falseAlertsPerPatientDay": config.false_alerts_per_patient_day,

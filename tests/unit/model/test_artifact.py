@@ -46,6 +46,7 @@ def test_what_is_saved_is_loaded(model, files, windows):
     assert said["sha256"] == sha256(files[0]).hexdigest()
     assert (said["format"], said["windows"], said["bytes"]) == (1, 3000, len(files[0]))
     assert said["features"] == list(model.names)
+    assert said["transforms"][0] == {"name": "resx", "group": "shape", "eps": 0.01, "centre": -2.12, "scale": 1.69}
 
 
 def test_the_same_model_gives_the_same_bytes_and_loading_changes_nothing(model, files):
@@ -202,6 +203,7 @@ def test_compressed_and_pickled_archives_are_refused(model, files):
         ({"threshold": 0.1}, "threshold"),
         ({"offset": float("nan")}, "offset"),
         ({"features": ["a"]}, "features"),
+        ({"transforms": []}, "transforms"),
         ({"revision": -1}, "revision -1"),
         ({"revision": "7"}, "revision '7'"),
         ({"revision": True}, "revision True"),
