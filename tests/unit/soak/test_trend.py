@@ -1,0 +1,57 @@
+"""The soak's verdict: a leak is told from noise."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def trend():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, path in (("tests.machine", "machine.py"), ("holter_test_soak", "soak.py")):
+            spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / path)
+            module = importlib.util.module_from_spec(spec)
+            patch.setitem(sys.modules, name, module)
+            spec.loader.exec_module(module)
+        yield module.trend
+
+
+SECONDS = np.arange(180) * 10.0  # half an hour
+MB = 1e6
+
+
+def make_memory(per_hour, rng):
+    """A worker of 300 MB that fills up in 8 minutes, wobbles by 0.5 MB, and leaks."""
+    warm = 300 * MB * (1 - 0.3 * np.exp(-SECONDS / 120))
+    return warm + 300 * MB * per_hour * SECONDS / 3600 + rng.normal(0, 0.5 * MB, 180)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_leak_is_told_from_noise(trend, seed):
+    rng = np.random.default_rng(seed)
+    assert trend(SECONDS, make_memory(0.0, rng)).flat
+    assert not trend(SECONDS, make_memory(0.07, rng)).flat
+
+
+def test_a_line_is_found(trend):
+    line = trend(SECONDS, 300 * MB * (1 + 0.1 * (SECONDS - 1195) / 3600))
+    assert line.per_hour == pytest.approx(0.1)
+    assert line.error == pytest.approx(0, abs=1e-9)
+    assert line.grown == pytest.approx(300 * MB * 0.1 * 1190 / 3600)
+    assert line.mean == pytest.approx(300 * MB)
+
+
+def test_an_arena_in_a_short_run_is_no_leak(trend):
+    line = trend(SECONDS[:12], 64 * MB + np.linspace(0, 1.4, 12) * MB)
+    assert line.per_hour > 0.05
+    assert line.flat
+
+
+def test_too_few_samples(trend):
+    with pytest.raises(ValueError, match="at least 6"):
+        trend(SECONDS[:5], SECONDS[:5])
