@@ -36,5 +36,6 @@ def probability(measures: NDArray[np.float32]) -> NDArray[np.float64]:
     """
     mean, sd, weight = _TABLE.T
     z = np.clip((measures - mean) / sd, -4.0, 4.0)
-    result: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-(BIAS + z @ weight)))
+    total = (z * weight).sum(axis=1)  # not a matrix product: that rounds a row by the batch it is in
+    result: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-(BIAS + total)))
     return result
