@@ -49,11 +49,12 @@ class JsonHandler(RequestHandler):
 
     def write_error(self, status_code: int, **_: Any) -> None:
         """What Tornado itself refuses: wrong method, malformed request; 500 is a fault of ours."""
-        reasons = {405: f"{self.request.method} is not for this path; {', '.join(self.SUPPORTED_METHODS)} is"}
+        field, reason = "request", self._reason
         if status_code == 405:
-            self.set_header("Allow", ", ".join(self.SUPPORTED_METHODS))
-        reason = reasons.get(status_code, self._reason)
-        self.finish(orjson.dumps({"error": {"field": "request", "reason": reason}}))
+            allowed = ", ".join(self.SUPPORTED_METHODS)
+            self.set_header("Allow", allowed)
+            field, reason = "method", f"{self.request.method} is not for this path; {allowed} is"
+        self.finish(orjson.dumps({"error": {"field": field, "reason": reason}}))
 
     def on_finish(self) -> None:
         """Count the answer."""

@@ -96,7 +96,7 @@ class Intake:
         if not token:
             raise RefusalError(401, field, "is missing: the device's bearer token is expected")
         if self._keys is None or not self._keys().allows_bearer(device_id, token):
-            raise RefusalError(403, field, "is not this device's token", value=device_id)
+            raise RefusalError(403, field, "is not this device's token")
 
     def check_frame(self, frame: Frame) -> None:
         """Return when the frame is genuine, or need not be.

@@ -18,6 +18,7 @@ from holter.ingest.commit import Commits
 from holter.ingest.http import READ_AND_DROPPED, application
 from holter.ingest.intake import Intake, now
 from holter.ingest.measures import Measures
+from holter.ingest.records import MAX_RECORD_BYTES
 from holter.ingest.stream import StreamHandler
 from holter.ingest.timeline import Timeline
 from holter.ingest.udp import UdpPort
@@ -147,7 +148,7 @@ class Service:
         if self._fault or self.commits.fault:
             return self._fault or self.commits.fault
         try:
-            self.log.check_room(0)
+            self.log.check_room(3 * MAX_RECORD_BYTES)
         except LogFullError as e:
             return f"{e}; the store: {self.writer.fault or 'takes chunks'}"
         return None

@@ -142,7 +142,7 @@ class Timeline:
 def split(chunk: Chunk) -> tuple[Chunk, ...]:
     """Cut samples of any length into chunks of at most one second, as equal as can be, on their own sample grid."""
     n = len(chunk.samples)
-    parts = -(-n * 1000 // round(chunk.fs * 1000))
+    parts = -(-n // (round(chunk.fs * 1000) // 1000))
     if parts == 1:
         return (chunk,)
     return tuple(_slice(chunk, n * i // parts, n * (i + 1) // parts) for i in range(parts))

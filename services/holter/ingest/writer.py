@@ -111,10 +111,16 @@ class Drain:
 
 
 class Writer:
-    """The waiting half, on the event loop: a batch when it is full or `flush_interval` has passed."""
+    """The waiting half, on the event loop: a batch when it is full or `flush_interval` has passed.
+
+    Attributes:
+        fault: why the store takes nothing now.
+        patience: seconds between two tries at most.
+    """
 
     def __init__(self, drain: Drain, config: IngestConfig, measures: Measures) -> None:
         self.fault: str | None = None
+        self.patience = 15.0
         self._drain, self._measures = drain, measures
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._wake = asyncio.Event()
@@ -165,7 +171,7 @@ class Writer:
         # Whatever a store raises, the log stays and the next try may succeed: nothing is given up here.
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Exception),
-            wait=wait_random_exponential(multiplier=0.2, max=15),
+            wait=wait_random_exponential(multiplier=0.2, max=self.patience),
             before_sleep=self._tell,
         )
         more: bool = await retrying(self._step)
