@@ -20,11 +20,13 @@ class Call:
         event: the alert event that told it.
         onset: seconds of record time.
         decided: seconds of record time.
+        cleared: seconds of record time; None while the alert is open.
     """
 
     event: AlertEvent
     onset: float
     decided: float
+    cleared: float | None = None
 
     @property
     def technical(self) -> bool:
@@ -34,10 +36,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An episode with the calls that belong to it."""
+    """An episode with the calls that belong to it, and the physiological ones that were still open when it began."""
 
     episode: Episode
     calls: tuple[Call, ...]
+    open: tuple[Call, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +60,18 @@ def calls(events: Iterable[AlertEvent], base: int, start: float) -> tuple[Call, 
         start: record time of the first sample, seconds.
     """
     told: dict[tuple[str, int, str], AlertEvent] = {}
+    cleared: dict[str, float] = {}
+
+    def record_time(at: int) -> float:
+        return start + (at - base) / MICROSECONDS
+
     for event in events:
-        if event.event is not Transition.CLEARED:
+        if event.event is Transition.CLEARED:
+            cleared[event.alert_id] = record_time(event.decided_at)
+        else:
             told.setdefault((event.alert_id, event.onset, event.priority), event)
     return tuple(
-        Call(e, start + (e.onset - base) / MICROSECONDS, start + (e.decided_at - base) / MICROSECONDS)
-        for e in told.values()
+        Call(e, record_time(e.onset), record_time(e.decided_at), cleared.get(e.alert_id)) for e in told.values()
     )
 
 
@@ -73,7 +82,12 @@ def compare(annotations: Annotations, found: Sequence[Call]) -> Comparison:
     for episode in annotations.episodes:
         near = [c for c in found if episode.start - SLACK_SECONDS <= c.onset <= episode.end + SLACK_SECONDS]
         matched.update(id(c) for c in near)
-        rows.append(Row(episode, tuple(near)))
+        still = {
+            c.event.kind: c
+            for c in found
+            if c.decided <= episode.start and (c.cleared is None or c.cleared > episode.start) and not c.technical
+        }
+        rows.append(Row(episode, tuple(near), tuple(still.values())))
     return Comparison(tuple(rows), tuple(c for c in found if id(c) not in matched))
 
 
@@ -91,7 +105,7 @@ def table(name: str, annotations: Annotations, comparison: Comparison) -> list[s
         lines.append(f"  {'annotated':<14} {'from':>8} {'to':>8}   alerts within {SLACK_SECONDS:g} s, after its start")
         for row in comparison.rows:
             e = row.episode
-            told = "; ".join(f"{_what(c)} {c.decided - e.start:+.1f} s" for c in row.calls) or "–"
+            told = "; ".join(f"{_what(c)} {c.decided - e.start:+.1f} s" for c in row.calls) or _open(row)
             lines.append(f"  {e.label:<14} {clock(e.start):>8} {clock(e.end):>8}   {told}")
     if comparison.others:
         lines.append(f"  alerts outside of annotated episodes: {'onset':>8} {'delay':>8}")
@@ -110,13 +124,21 @@ def _counts(comparison: Comparison) -> list[str]:
     for label, rows in by_label.items():
         called = sum(any(not c.technical for c in row.calls) for row in rows)
         high = sum(any(c.event.priority == "high" and not c.technical for c in row.calls) for row in rows)
-        lines.append(f"  {label}: {len(rows)} annotated, {called} with a physiological alert, {high} of them high")
+        covered = sum(bool(row.open) and all(c.technical for c in row.calls) for row in rows)
+        under = f"; {covered} more under an open one" if covered else ""
+        lines.append(
+            f"  {label}: {len(rows)} annotated, {called} with a physiological alert, {high} of them high{under}"
+        )
     everything = {id(c): c for row in comparison.rows for c in row.calls} | {id(c): c for c in comparison.others}
     counted = Counter((str(c.event.priority), str(c.event.kind)) for c in everything.values())
     told = ", ".join(f"{n} {priority} {kind}" for (priority, kind), n in sorted(counted.items()))
     outside = sum(c.event.priority == "high" and not c.technical for c in comparison.others)
     lines.append(f"  alerts: {told or 'none'}; high and outside of annotated episodes: {outside}")
     return lines
+
+
+def _open(row: Row) -> str:
+    return f"(still open: {', '.join(_what(c) for c in row.open)})" if row.open else "–"
 
 
 def _what(call: Call) -> str:

@@ -57,7 +57,7 @@ def test_calls_are_the_distinct_onsets_that_were_told():
         BASE,
         100.0,
     )
-    assert [(c.onset, c.decided) for c in found] == [(106, 109), (140, 144)]
+    assert [(c.onset, c.decided, c.cleared) for c in found] == [(106, 109, 190), (140, 144, 190)]
 
 
 def test_a_raised_priority_is_a_call_of_its_own():
@@ -90,14 +90,35 @@ def test_the_table_sets_episodes_beside_alerts():
         "  annotated          from       to   alerts within 5 s, after its start",
         "  run of 4 V       0:20.0   0:21.0   –",
         "  VT               1:46.0   1:52.0   high ventricular_tachycardia +3.0 s; low lead_off +4.0 s",
-        "  VT              11:40.0  11:50.0   –",
+        "  VT              11:40.0  11:50.0   (still open: high ventricular_tachycardia, high asystole)",
         "  alerts outside of annotated episodes:    onset    delay",
         "    high asystole                          6:40.0   +6.0 s   in words",
         "  ventricular run: 1 annotated, 0 with a physiological alert, 0 of them high",
-        "  VT: 2 annotated, 1 with a physiological alert, 1 of them high",
+        "  VT: 2 annotated, 1 with a physiological alert, 1 of them high; 1 more under an open one",
         "  alerts: 1 high asystole, 1 high ventricular_tachycardia, 1 low lead_off; "
         "high and outside of annotated episodes: 1",
     ]
+
+
+def test_an_alert_that_is_still_open_covers_the_next_episode():
+    run, vt = Kind.VENTRICULAR_RUN, Kind.VENTRICULAR_TACHYCARDIA
+    annotations = Annotations({}, tuple(Episode("VT", at, at + 5) for at in (10, 40, 80)))
+    found = calls(
+        [
+            event(vt, 11, 14),
+            event(run, 12, 15),
+            event(run, 12, 30, 1, Transition.CLEARED),
+            event(vt, 11, 60, 2, Transition.CLEARED),
+        ],
+        BASE,
+        0.0,
+    )
+    comparison = compare(annotations, found)
+    assert [[c.event.kind for c in row.open] for row in comparison.rows] == [[], [vt], []]
+    lines = table("d", annotations, comparison)
+    assert lines[3].endswith("(still open: high ventricular_tachycardia)")
+    assert lines[4].endswith("–")
+    assert "VT: 3 annotated, 1 with a physiological alert, 1 of them high; 1 more under an open one" in lines[5]
 
 
 def test_a_quiet_record():
