@@ -5,12 +5,17 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+BLOCK = 60_000_000
+"""Long histories are chosen by the minute, µs: a store finds a minute as fast as one window."""
+LONG = 8
+"""A history is long when it has more than so many times the windows wanted."""
+
 
 def choose(ends: NDArray[np.int64], count: int, seed: int) -> NDArray[np.intp]:
     """Indices of at most `count` of one device's windows, ascending.
 
-    The windows with the least hash of (seed, end) are taken: a uniform choice, and the same ends for every device that
-    has them (all share one event-time grid), so a store fetches few distinct times.
+    Those with the least hash of (seed, end) are taken, of a long history those of the minutes with the least hash:
+    an even choice, and the same times for every device that has them, so a store fetches few distinct times.
 
     Args:
         ends: shape (n,), int64, distinct, µs since the epoch.
@@ -24,7 +29,8 @@ def choose(ends: NDArray[np.int64], count: int, seed: int) -> NDArray[np.intp]:
         return np.arange(len(ends))
     salt = _mix(np.array([seed & 0xFFFF_FFFF_FFFF_FFFF], dtype=np.uint64))
     ranks = _mix(ends.astype(np.uint64) ^ salt)
-    return np.sort(np.argsort(ranks, kind="stable")[:count])
+    blocks = _mix((ends // BLOCK).astype(np.uint64) ^ salt) if len(ends) > LONG * count else np.zeros_like(ranks)
+    return np.sort(np.lexsort((ranks, blocks))[:count])
 
 
 def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -8,14 +8,18 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from holter.chunk import SHARDS
 from holter.store import flux, lines
 from holter.store.client import Connection
 from holter.store.rows import Table
-from holter.store.sampling import choose, union
+from holter.store.sampling import BLOCK, LONG, choose, union
 from holter.window import WindowScores
 
-_ENDS_AT_ONCE = 40
-"""Distinct window ends in one query."""
+_ROWS_AT_ONCE = 20_000
+"""Windows in one answer, about: some seconds of InfluxDB's work, well within a call's time."""
+_SERIES_AT_ONCE = 300
+"""Devices times minutes in one query: each costs InfluxDB some milliseconds however few windows it has."""
+_SHARDS_AT_ONCE = 4
 _DEVICES_NAMED = 64
 """A query for more devices than these names none: it is cheaper to drop some rows here."""
 
@@ -33,37 +37,45 @@ def write_scores(connection: Connection, scores: WindowScores) -> None:
 def read_windows(connection: Connection, since: int, per_device: int, seed: int) -> WindowScores:
     """See `Store.read_windows`.
 
-    First the ends alone (one small field), then only the chosen windows: those of devices with few in one query, those
-    of the others by their ends, which are mostly the same for all (see `sampling.choose`).
+    First the ends alone (one small field). Then of devices with a short history all of it, at most `LONG` times what is
+    wanted, and of the others the minutes that `choose` takes, mostly the same for all.
     """
     ends = _ends(connection, since)
     wanted = {device: found[choose(found, per_device, seed)] for device, found in ends.items()}
-    few = [device for device in wanted if len(ends[device]) <= per_device]
-    devices_of: dict[int, list[str]] = defaultdict(list)
-    for device in wanted.keys() - few:
-        for end in wanted[device].tolist():
-            devices_of[end].append(device)
     tables: list[Table] = []
-    for i in range(0, len(few), _DEVICES_NAMED):
-        tables += _fetch(connection, [(since, None)], few[i : i + _DEVICES_NAMED])
-    distinct = sorted(devices_of)
-    for i in range(0, len(distinct), _ENDS_AT_ONCE):
-        batch = distinct[i : i + _ENDS_AT_ONCE]
-        devices = sorted({device for end in batch for device in devices_of[end]})
-        tables += _fetch(connection, [(end, end + 1) for end in batch], devices)
+    minutes: dict[int, list[str]] = defaultdict(list)
+    together: list[str] = []
+    for device, found in ends.items():
+        if len(found) > LONG * per_device:
+            for minute in np.unique(wanted[device] // BLOCK).tolist():
+                minutes[minute].append(device)
+        else:
+            together.append(device)
+            if sum(len(ends[one]) for one in together) >= _ROWS_AT_ONCE or len(together) == _DEVICES_NAMED:
+                tables += _fetch(connection, [(since, None)], together)
+                together = []
+    if together:
+        tables += _fetch(connection, [(since, None)], together)
+    at_once = max(1, _SERIES_AT_ONCE // max(1, len(ends)))
+    for i in range(0, len(minutes), at_once):
+        batch = sorted(minutes)[i : i + at_once]
+        devices = sorted({device for minute in batch for device in minutes[minute]})
+        tables += _fetch(connection, [(minute * BLOCK, (minute + 1) * BLOCK) for minute in batch], devices)
     chosen = {device: frozenset(some.tolist()) for device, some in wanted.items()}
     return _scores(tables, chosen, _names(connection, since))
 
 
 def _ends(connection: Connection, since: int) -> dict[str, NDArray[np.int64]]:
     """All window ends (µs) of each device, ascending."""
-    query = flux.select(
-        connection.bucket, "ecg_score", since * lines.NANOSECONDS, flux.FAR, flux.any_of("_field", ["revision"])
-    ) + flux.keep("device_id", "_time")
     parts: dict[str, list[int]] = defaultdict(list)
-    for table in connection.query("read_windows (ends)", query):
-        for device, end in zip(table.texts("device_id"), (table.times() // lines.NANOSECONDS).tolist(), strict=True):
-            parts[device].append(end)
+    start, field = since * lines.NANOSECONDS, flux.any_of("_field", ["revision"])
+    for first in range(0, SHARDS, _SHARDS_AT_ONCE):
+        shards = flux.in_shards(range(first, first + _SHARDS_AT_ONCE))
+        query = flux.select(connection.bucket, "ecg_score", start, flux.FAR, field, shards)
+        for table in connection.query("read_windows (ends)", query + flux.keep("device_id", "_time")):
+            times = (table.times() // lines.NANOSECONDS).tolist()
+            for device, end in zip(table.texts("device_id"), times, strict=True):
+                parts[device].append(end)
     return {device: np.array(sorted(some), dtype=np.int64) for device, some in sorted(parts.items())}
 
 

@@ -283,6 +283,11 @@ class Contract:
         expected = (ends - T) // (5 * SECOND) / np.float64(7)
         np.testing.assert_allclose(found.ordered[np.array(found.device_ids) == "a"], expected, rtol=1e-6)
         assert len(store.read_windows(grid[88], 12, 7)) == 4
+        # Few of many: by the minute.
+        few = store.read_windows(T, 5, seed=7)
+        assert [few.device_ids.count(device) for device in ("a", "b", "few", "odd")] == [5, 5, 5, 5]
+        assert_same(other.read_windows(T, 5, seed=7), few)
+        assert few.ends[:5].tolist() == few.ends[5:10].tolist()
 
     def test_alerts_come_back_exactly_and_once(self, store: Store):
         events = [

@@ -18,11 +18,16 @@ from holter.store.protocol import Baseline, StoreRefusedError, Strip
 T = 1_700_000_000_000_000
 
 keys = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=12).filter(
-    lambda text: not text.endswith("\\") and "\\" not in text and text.strip() and not text.startswith(("#", "_"))
+    # The other reader knows neither backslashes in keys nor an equals sign in a measurement's name.
+    lambda text: "\\" not in text and text.strip() and not text.startswith(("#", "_"))
 )
+measurements = keys.filter(lambda text: "=" not in text)
 texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=40)
 values = st.one_of(
-    st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False), texts
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False),
+    texts,
 )
 samples = st.lists(st.integers(-32767, 32767), min_size=1, max_size=40).map(lambda some: np.array(some, np.int16))
 chunks = st.builds(
@@ -42,7 +47,7 @@ def parsed(data: bytes) -> list[dict]:
 
 
 @given(
-    keys,
+    measurements,
     st.dictionaries(keys, keys, max_size=3),
     st.dictionaries(keys, values, min_size=1, max_size=4),
     st.integers(0, 2**62),
