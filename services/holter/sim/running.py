@@ -63,8 +63,6 @@ def send(
                 for other in others:
                     other.cancel()
                 await asyncio.gather(*others, return_exceptions=True)
-            if sender.waiting:
-                log.warning("ended before all was acknowledged", waiting=sender.waiting)
         return sender.counts
 
     try:
@@ -82,7 +80,7 @@ async def _progress(sender: Sender) -> None:
             acknowledged=counts.acknowledged,
             refused=counts.refused,
             retries=counts.retries,
-            waiting=sender.waiting,
+            waiting=counts.waiting,
         )
 
 
@@ -90,10 +88,12 @@ def conclude(counts: Counts) -> None:
     """Print the counts.
 
     Raises:
-        click.ClickException: something was refused.
+        click.ClickException: something was refused, or never acknowledged.
     """
     click.echo(
         f"{counts.acknowledged} chunks acknowledged, {counts.refused} refused, {counts.retries} attempts repeated"
     )
+    if counts.waiting:
+        raise click.ClickException(f"ended before {counts.waiting} chunks were acknowledged")
     if counts.refused:
         raise click.ClickException(f"{counts.refused} chunks were refused; the last: {counts.last_refusal}")

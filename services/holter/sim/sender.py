@@ -22,16 +22,23 @@ class Counts:
     """What became of the chunks.
 
     Attributes:
+        handed: taken over from the producer.
         acknowledged: stored for good (over UDP: sent).
         refused: never to be taken.
         retries: attempts that had to be repeated.
         last_refusal: the reason of the last one that was refused.
     """
 
+    handed: int = 0
     acknowledged: int = 0
     refused: int = 0
     retries: int = 0
     last_refusal: str = ""
+
+    @property
+    def waiting(self) -> int:
+        """Chunks whose fate is open."""
+        return self.handed - self.acknowledged - self.refused
 
 
 class Sender:
@@ -71,11 +78,6 @@ class Sender:
         for link in self._links:
             await link.close()
 
-    @property
-    def waiting(self) -> int:
-        """Chunks that wait for their turn."""
-        return sum(queue.qsize() for queue in self._queues)
-
     async def put(self, chunk: Chunk) -> None:
         """Hand over a chunk; waits while its lane is full.
 
@@ -84,6 +86,7 @@ class Sender:
         """
         lane = zlib.crc32(chunk.device_id.encode()) % len(self._queues)
         await self._unless_failed(self._queues[lane].put(chunk))
+        self.counts.handed += 1
 
     async def drain(self) -> None:
         """Return when every chunk was acknowledged or refused.

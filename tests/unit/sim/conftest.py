@@ -24,6 +24,7 @@ class FakeIngest:
         self.taken = []
         self.sent = Counter()
         self.faults = deque()
+        self.received = lambda: None
         sock, self.port = bind_unused_port()
         self.server = HTTPServer(
             Application([("/ingest", Post, {"ingest": self}), ("/stream", Stream, {"ingest": self})])
@@ -54,6 +55,7 @@ class Post(RequestHandler):
                 assert frame.is_signed_by(mac_key(KEY, frame.chunk.device_id))
                 found.append((frame.chunk.device_id, frame.chunk.seq))
         self.ingest.sent.update(found)
+        self.ingest.received()
         match self.ingest.fault():
             case None:
                 self.answer(found, [])

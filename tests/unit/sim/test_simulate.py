@@ -1,4 +1,6 @@
 import json
+import re
+import signal
 import time
 from base64 import urlsafe_b64encode
 
@@ -6,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from holter.chunk import MICROSECONDS
+from holter.sim import running
 from holter.sim.main import simulate
 
 
@@ -38,6 +41,15 @@ def test_history_and_present_are_sent_and_the_truth_is_told(transport, served, k
     assert resting["onset"] is None
     # At 50 times the speed the present begins so early that its end is the end of the run.
     assert document["live"] / MICROSECONDS + 10 == pytest.approx(before + 0.2, abs=5)
+
+
+def test_ctrl_c_ends_it_and_says_what_was_left(served, keys, monkeypatch):
+    monkeypatch.setattr(running, "_DRAIN_SECONDS", 0.05)
+    served.faults.extend([(503, {"Retry-After": "600"})] * 9)
+    served.received = lambda: signal.raise_signal(signal.SIGINT)
+    result = run("--rhythm", "resting", "--url", served.url, "--keys", keys, "--past", "20")
+    assert result.exit_code == 1
+    assert re.search(r"0 chunks acknowledged.*\nError: ended before [1-9][0-9]* chunks were acknowledged", result.output)
 
 
 def test_the_same_seed_sends_the_same_ward(served, keys):
