@@ -58,7 +58,7 @@ _NCC = MEASURES.index("nccmax4")
 _PERIODIC = MEASURES.index("acmaxL")
 VT_PERIODICITY = 0.45
 """Autocorrelation from which a lethal rhythm is called tachycardia and not fibrillation."""
-_SHORTEST_PERIOD = 0.2  # s: 300/min
+_SHORTEST_PERIOD = 0.24  # s: what is faster than 250/min is treated as fibrillation
 _EPISODE = 30
 """Seconds without a lethal one after which the next begins an episode, and may have another name."""
 

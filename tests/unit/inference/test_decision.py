@@ -1,0 +1,176 @@
+"""Simulated patients from chunk to alert: who is alerted on, as what, how soon, and who is not."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from holter.alert import Category, Kind, Priority, Transition
+from holter.chunk import LEAD_OFF, MICROSECONDS
+from holter.config import PatientProfile
+from holter.inference.decision import Decision, Limits
+from holter.inference.decision.life import Life
+from holter.inference.engine import Engine
+from holter.sim.ward import ward
+
+BASE = 1_790_000_000 * MICROSECONDS
+SECONDS, ONSET = 150, 50.0
+RHYTHMS = (
+    "resting", "running", "pvcs", "bigeminy", "af", "vt", "vf", "asystole", "loose-lead", "loose-lead-flag", "mains",
+)  # fmt: skip
+HIGH = (Category.PHYSIOLOGICAL, Priority.HIGH)
+
+
+def course(rhythms, seed, profiles=None, change=lambda chunk: chunk, seconds=SECONDS):
+    """All events of patients with these rhythms, by rhythm."""
+    engine = Engine()
+    profiles = profiles or {}
+    life = Life("n", "c", 60)
+    decision = Decision(engine, life, Limits(), lambda d: profiles.get(d, PatientProfile()))
+    streams = [
+        (name, bed.patient.chunks(BASE))
+        for name, bed in zip(rhythms, ward(rhythms, base=BASE, onset=ONSET, seed=seed), strict=True)
+    ]
+    events = {name: [] for name in rhythms}
+    for _ in range(seconds):
+        batch = [change(replace(next(chunks), device_id=name)) for name, chunks in streams]
+        for tick in engine.push(batch):
+            for event in decision.step(tick):
+                events[event.device_id].append(event)
+    return events
+
+
+@cache
+def courses(seed):
+    return course(RHYTHMS, seed)
+
+
+def raised(events, kind):
+    return [e for e in events if e.kind is kind and e.event is Transition.RAISED]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("rhythm", ["resting", "running"])
+def test_the_well_are_left_alone(rhythm, seed):
+    assert [e for e in courses(seed)[rhythm] if e.category is Category.PHYSIOLOGICAL] == []
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("rhythm", ["vt", "vf", "asystole"])
+def test_the_dying_are_found_within_ten_seconds(rhythm, seed):
+    events = courses(seed)[rhythm]
+    first = next(e for e in events if (e.category, e.priority) == HIGH)
+    delay = (first.decided_at - BASE) / MICROSECONDS - ONSET
+    assert 0 < delay <= 10
+    assert (first.onset - BASE) / MICROSECONDS >= ONSET - 4
+    assert first.reason
+    before = [e for e in events if e.decided_at < BASE + ONSET * MICROSECONDS]
+    assert before == []
+
+
+def test_kinds_of_the_dying():
+    events = courses(1)
+    assert raised(events["asystole"], Kind.ASYSTOLE)
+    assert raised(events["vt"], Kind.VENTRICULAR_TACHYCARDIA)
+    assert not raised(events["vt"], Kind.VENTRICULAR_FIBRILLATION)
+    assert raised(events["vf"], Kind.VENTRICULAR_FIBRILLATION)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("rhythm", ["pvcs", "bigeminy"])
+def test_ectopy_is_told_once_and_never_high(rhythm, seed):
+    events = courses(seed)[rhythm]
+    (one,) = raised(events, Kind.ECTOPY)
+    assert one.score > one.threshold
+    assert "ventricular" in one.reason
+    assert all(e.priority is not Priority.HIGH for e in events)
+
+
+def test_irregular_rhythm_is_told_once():
+    (event,) = raised(courses(1)["af"], Kind.IRREGULAR_RHYTHM)
+    assert event.priority is Priority.LOW
+
+
+@pytest.mark.parametrize(
+    ("rhythm", "kind"), [("loose-lead", Kind.ECG_LOST), ("loose-lead-flag", Kind.LEAD_OFF), ("mains", Kind.POOR_SIGNAL)]
+)
+def test_equipment_is_technical_and_nothing_else(rhythm, kind):
+    events = courses(1)[rhythm]
+    assert raised(events, kind)
+    assert {e.category for e in events} == {Category.TECHNICAL}
+
+
+def test_a_lost_ecg_becomes_high_after_ten_seconds():
+    events = [e for e in courses(1)["loose-lead"] if e.kind is Kind.ECG_LOST]
+    low, high = events[0], next(e for e in events if e.priority is Priority.HIGH)
+    assert low.priority is Priority.LOW
+    assert high.event is Transition.UPDATED
+    assert high.decided_at - high.onset >= 10 * MICROSECONDS
+
+
+def test_quiet_is_no_asystole_when_the_device_says_lead_off():
+    events = course(
+        ["asystole"], 1, change=lambda c: replace(c, flags=LEAD_OFF) if c.t0 >= BASE + 49 * MICROSECONDS else c
+    )
+    assert {e.kind for e in events["asystole"]} == {Kind.LEAD_OFF}
+
+
+@pytest.mark.parametrize("value", [0, 32767, -32767])
+def test_zeros_and_the_rail_are_lost_and_not_asystole(value):
+    def cut(chunk):
+        return replace(chunk, samples=np.full(250, value, np.int16)) if chunk.t0 >= BASE + 60 * MICROSECONDS else chunk
+
+    events = course(["resting"], 1, change=cut, seconds=90)["resting"]
+    assert {e.category for e in events} == {Category.TECHNICAL}
+
+
+def test_muting_hides_ectopy_and_never_a_new_high():
+    muted = PatientProfile(muted_until=BASE / MICROSECONDS + 10_000)
+    events = course(["pvcs", "vt"], 1, profiles={"pvcs": muted, "vt": muted})
+    assert events["pvcs"] == []
+    assert {e.kind for e in events["vt"]} == {Kind.VENTRICULAR_TACHYCARDIA}
+
+
+def test_known_af_is_not_told_as_news():
+    assert course(["af"], 1, profiles={"af": PatientProfile(known_af=True)})["af"] == []
+
+
+def test_own_limits_of_the_rate():
+    slow, fast = PatientProfile(hr_low=90.0), PatientProfile(hr_high=100.0)
+    events = course(["resting", "running"], 1, profiles={"resting": slow, "running": fast})
+    assert [e.priority for e in raised(events["resting"], Kind.BRADYCARDIA)] == [Priority.MEDIUM]
+    assert [e.priority for e in raised(events["running"], Kind.TACHYCARDIA)] == [Priority.MEDIUM]
+
+
+def test_a_change_of_profile_takes_effect_at_once():
+    engine, profiles = Engine(), {}
+    decision = Decision(engine, Life("n", "c", 60), Limits(), lambda d: profiles.get(d, PatientProfile()))
+    (bed,) = ward(["resting"], base=BASE, onset=ONSET, seed=1)
+    chunks, events = bed.patient.chunks(BASE), []
+    for second in range(100):
+        if second == 60:
+            profiles[bed.truth.device_id] = PatientProfile(hr_low=90.0)
+            decision.profiles_changed()
+        for tick in engine.push([next(chunks)]):
+            events += decision.step(tick)
+    assert [e.kind for e in events] == [Kind.BRADYCARDIA]
+    assert events[0].decided_at >= BASE + 69 * MICROSECONDS
+
+
+def test_the_pace_of_arrival_makes_the_same_events():
+    """A second at a time, and a minute at a time."""
+
+    def events(step):
+        engine = Engine()
+        decision = Decision(engine, Life("n", "c", 60), Limits())
+        beds = ward(["vt", "pvcs"], base=BASE, onset=ONSET, seed=3)
+        streams = [[next(chunks) for _ in range(120)] for chunks in (bed.patient.chunks(BASE) for bed in beds)]
+        out = []
+        for k in range(0, 120, step):
+            batch = [chunk for stream in streams for chunk in stream[k : k + step]]
+            for tick in engine.push(batch):
+                out += decision.step(tick)
+        return sorted(out, key=lambda e: (e.decided_at, e.id))
+
+    assert events(1) == events(60)
