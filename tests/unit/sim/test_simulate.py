@@ -49,7 +49,9 @@ def test_ctrl_c_ends_it_and_says_what_was_left(served, keys, monkeypatch):
     served.received = lambda: signal.raise_signal(signal.SIGINT)
     result = run("--rhythm", "resting", "--url", served.url, "--keys", keys, "--past", "20")
     assert result.exit_code == 1
-    assert re.search(r"0 chunks acknowledged.*\nError: ended before [1-9][0-9]* chunks were acknowledged", result.output)
+    assert re.search(
+        r"0 chunks acknowledged.*\nError: ended before [1-9][0-9]* chunks were acknowledged", result.output
+    )
 
 
 def test_the_same_seed_sends_the_same_ward(served, keys):
