@@ -2,12 +2,15 @@
 
     MINUTES=30 PATIENTS=500 python -m tests.soak
 
-Each 10 s the resident memory of `holter ingest` and `holter infer` is read. The first third is warm-up: caches, rings
-and compiled code fill. A straight line through the rest says how memory goes on. Flat means: less than 5 % of its mean
-in an hour. For a worker of 300 MB and 500 patients that is 8 bytes a chunk, so whatever keeps an object for each chunk,
-window or request is found; and in 20 minutes it makes 1.7 %, well above what allocators shift to and fro. Where fewer
-samples leave that open, the slope less twice its standard error counts, and the table says how far off it may be.
-Growth below 1 MiB in all is flat too: that is one arena of Python's allocator, the least it takes from the system.
+Each 10 s the resident memory of `holter ingest` and `holter infer` is read. The first third is warm-up, and at least
+10 minutes: rings, caches and compiled code fill, last of all ingest's memory of each device's 512 newest chunks. A
+straight line through the rest says how memory goes on; a run below 12 minutes leaves too little to judge and says so.
+
+Flat means: less than 5 % of its mean in an hour. For a worker of 300 MB and 500 patients that is 8 bytes a chunk, so
+whatever keeps an object for each chunk, window or request is found; and in 20 minutes it makes 1.7 %, well above what
+allocators shift to and fro. Where fewer samples leave that open, the slope less twice its standard error counts, and the
+table says how far off it may be. Growth below 1 MiB in all is flat too: that is one arena of Python's allocator, the
+least it takes from the system.
 """
 
 import asyncio
@@ -34,6 +37,8 @@ from holter.sim.ward import mix, ward
 
 BOUND_PER_HOUR = 0.05
 ARENA = 1 << 20
+WARM_UP = 600.0
+LEAST = 6
 EVERY = 10.0
 SERVICES = ("ingest", "infer")
 
@@ -60,19 +65,25 @@ class Trend:
         return self.per_hour - 2 * self.error < BOUND_PER_HOUR or self.grown < ARENA
 
 
+def warmed_up(seconds: Sequence[float]) -> int:
+    """Where the warm-up ends."""
+    return int(np.searchsorted(seconds, max(WARM_UP, seconds[-1] / 3)))
+
+
 def trend(seconds: Sequence[float], size: Sequence[float]) -> Trend:
-    """Least squares over the last two thirds.
+    """Least squares over what is after the warm-up.
 
     Args:
-        seconds: n times, rising; at least 6.
+        seconds: n times from the start, rising.
         size: n sizes, bytes.
 
     Raises:
-        ValueError: fewer than 6 samples.
+        ValueError: fewer than `LEAST` samples are left.
     """
-    if len(seconds) < 6:
-        raise ValueError(f"{len(seconds)} samples; at least 6 are needed for a line")
-    x, y = np.asarray(seconds[len(seconds) // 3 :]), np.asarray(size[len(size) // 3 :])
+    warm = warmed_up(seconds)
+    x, y = np.asarray(seconds[warm:]), np.asarray(size[warm:])
+    if len(x) < LEAST:
+        raise ValueError(f"{len(x)} samples after the warm-up of {WARM_UP / 60:g} minutes; {LEAST} make a line")
     x, mean = x - x.mean(), float(y.mean())
     slope = float(x @ y / (x @ x))
     residual = y - mean - slope * x
@@ -151,16 +162,21 @@ async def load(machine: Machine, patients: int, seconds: float) -> tuple[Samples
 def report(samples: Samples, minutes: float, patients: int) -> list[str]:
     """Print the table; says what is not flat."""
     table = Table(title=f"{patients} patients, {minutes:g} minutes")
-    for column in ("service", "RSS at the start", "after a third", "at the end", "slope per hour", "verdict"):
+    for column in ("service", "RSS at the start", "warmed up", "at the end", "slope per hour", "verdict"):
         table.add_column(column, justify="left" if column in ("service", "verdict") else "right")
     faults = []
     for name, sizes in samples.sizes.items():
-        line = trend(samples.seconds, sizes)
-        moments = [f"{sizes[i] / 1e6:.1f} MB" for i in (0, len(sizes) // 3, -1)]
-        slope = f"{line.per_hour:+.1%} ± {2 * line.error:.1%}"
-        table.add_row(name, *moments, slope, "flat" if line.flat else "GROWS")
-        if not line.flat:
-            faults.append(f"{name} grows by {slope} an hour; below {BOUND_PER_HOUR:.0%} is flat")
+        moments = [sizes[0], sizes[min(warmed_up(samples.seconds), len(sizes) - 1)], sizes[-1]]
+        try:
+            line = trend(samples.seconds, sizes)
+        except ValueError as error:
+            slope, verdict = "", "TOO SHORT"
+            faults.append(f"{name}: memory cannot be judged: {error}")
+        else:
+            slope, verdict = f"{line.per_hour:+.1%} ± {2 * line.error:.1%}", "flat" if line.flat else "GROWS"
+            if not line.flat:
+                faults.append(f"{name} grows by {slope} an hour; below {BOUND_PER_HOUR:.0%} is flat")
+        table.add_row(name, *(f"{moment / 1e6:.1f} MB" for moment in moments), slope, verdict)
     Console(width=120).print(table)
     return faults
 
