@@ -14,9 +14,8 @@ def ecg(device_id, seconds, rr=0.8, seed=0, fs=250):
     phase = (t % rr) - 0.3
     x = np.exp(-0.5 * (phase / 0.017) ** 2) + 0.2 * np.exp(-0.5 * ((phase - 0.25) / 0.03) ** 2)
     microvolts = (1000 * x + rng.normal(0, 12, len(x))).astype(np.int16)
-    return [
-        Chunk(device_id, (BASE + k) * MICROSECONDS, float(fs), microvolts[k * fs : (k + 1) * fs], k) for k in range(seconds)
-    ]
+    parts = np.split(microvolts, seconds)
+    return [Chunk(device_id, (BASE + k) * MICROSECONDS, float(fs), part, k) for k, part in enumerate(parts)]
 
 
 def ticks(engine, batches):

@@ -36,7 +36,8 @@ def test_score_rises_when_a_rhythm_turns_into_fibrillation(signals):
     rng = np.random.default_rng(5)
     rhythm = signals.train(REGULAR, 40)
     drift = np.cumsum(rng.normal(0, 0.25, 20 * 250)) / 250
-    waves = 0.45 * np.sin(2 * np.pi * 5.0 * np.arange(20 * 250) / 250 + 8 * drift) * (1 + 0.3 * np.sin(np.arange(5000) / 400))
+    n = np.arange(20 * 250)
+    waves = 0.45 * np.sin(2 * np.pi * 5.0 * n / 250 + 8 * drift) * (1 + 0.3 * np.sin(n / 400))
     x = np.concatenate([rhythm, waves.astype(np.float32)]) + signals.noise(60, 0.02)
     got = lethal.probability(signals.run([x]).measures[:, 0])
     assert got[10:40].max() < 0.3

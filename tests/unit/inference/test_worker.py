@@ -1,0 +1,222 @@
+"""A worker on a real SQLite store: cycles, crashes, restarts, hot swaps and outages."""
+
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+
+from holter.alert import Acknowledgement, Kind, Transition
+from holter.chunk import MICROSECONDS
+from holter.inference.decision import Decision, Limits
+from holter.inference.decision.life import Life
+from holter.inference.engine import Engine
+from holter.inference.outbox import Outbox
+from holter.inference.telemetry import Telemetry
+from holter.inference.worker import Parts, Worker
+from holter.metrics import Metrics
+from holter.sim.ward import ward
+from holter.store.protocol import StoreUnavailableError
+from holter.store.sqlite import SqliteStore
+
+BASE = 1_790_000_000 * MICROSECONDS
+RHYTHMS = ("resting", "vt", "pvcs")
+
+
+class Ward:
+    """Chunks of simulated patients, a store, and workers on it that can be killed."""
+
+    def __init__(self, folder):
+        self.now = BASE / MICROSECONDS
+        self.store = SqliteStore(folder / "store.db", clock=lambda: round(self.now * MICROSECONDS))
+        self.folder = folder
+        beds = ward(RHYTHMS, base=BASE, onset=60.0, seed=4)
+        self.streams = [bed.patient.chunks(BASE) for bed in beds]
+        self.devices = [bed.truth.device_id for bed in beds]
+        self.start()
+
+    def start(self, store=None):
+        """A worker process begins; what the last one had in memory is gone."""
+        self.outbox = Outbox(self.folder / "outbox.db", clock=lambda: self.now)
+        self.outbox.configure(["receiver"])
+        engine, life = Engine(), Life("n", "c", 60)
+        decision = Decision(engine, life, Limits())
+        self.metrics = Metrics("c")
+        parts = Parts(store or self.store, self.outbox, engine, life, decision, Telemetry(self.metrics))
+        self.worker = Worker(parts, range(64), clock=lambda: self.now)
+        self.worker.restore()
+
+    def live(self, seconds, cycle=True):
+        """Seconds pass: each patient sends, the worker looks."""
+        for _ in range(seconds):
+            self.now += 1
+            self.store.write_chunks([next(chunks) for chunks in self.streams])
+            if cycle:
+                self.worker.cycle()
+
+    def told(self):
+        return self.outbox.recent(0)
+
+    def windows(self):
+        scores = self.store.read_windows(0, 10_000, 0)
+        return set(zip(scores.device_ids, (scores.ends // MICROSECONDS).tolist(), strict=True))
+
+    def value(self, name, **labels):
+        return self.metrics.registry.get_sample_value(name, {"cohort": "c", **labels})
+
+
+@pytest.fixture
+def patients(tmp_path):
+    return Ward(tmp_path)
+
+
+def test_from_store_to_outbox_and_scores(patients):
+    patients.live(130)
+    raised = {(e.device_id, e.kind) for e in patients.told() if e.event is Transition.RAISED}
+    assert (patients.devices[1], Kind.VENTRICULAR_TACHYCARDIA) in raised
+    assert (patients.devices[2], Kind.ECTOPY) in raised
+    assert not [e for e in patients.told() if e.device_id == patients.devices[0]]
+    start = BASE // MICROSECONDS
+    assert patients.windows() == {(d, start + k) for d in patients.devices for k in range(10, 131, 5)}
+    assert patients.value("holter_inference_windows_total") == 3 * 25
+    assert patients.value("holter_inference_patients") == 3
+    assert (
+        patients.value("holter_alerts_total", category="physiological", priority="high", kind="ventricular_tachycardia")
+        == 1
+    )
+
+
+@pytest.mark.parametrize("at", [20, 63, 66, 90, 125])
+def test_a_kill_loses_no_window_and_repeats_no_alert(tmp_path, at):
+    quiet, killed = Ward(tmp_path / "quiet"), Ward(tmp_path / "killed")
+    quiet.live(140)
+    killed.live(at)
+    killed.outbox.close()
+    killed.live(4, cycle=False)  # while it is down
+    killed.start()
+    killed.live(140 - at - 4)
+    assert killed.windows() == quiet.windows()
+    once = [(e.device_id, e.kind) for e in killed.told() if e.event is Transition.RAISED]
+    assert len(once) == len(set(once))
+    assert set(once) == {(e.device_id, e.kind) for e in quiet.told() if e.event is Transition.RAISED}
+
+
+def test_a_kill_between_decision_and_commit_decides_again(patients, monkeypatch):
+    patients.live(60)
+
+    class KilledError(Exception):
+        pass
+
+    commit = patients.outbox.commit
+
+    def kill(events, cursor=None):
+        if any(e.kind is Kind.VENTRICULAR_TACHYCARDIA for e in events):
+            raise KilledError
+        return commit(events, cursor)
+
+    monkeypatch.setattr(patients.outbox, "commit", kill)
+    with pytest.raises(KilledError):
+        patients.live(20)
+    assert Kind.VENTRICULAR_TACHYCARDIA not in {e.kind for e in patients.told()}
+    patients.start()
+    patients.live(20)
+    assert [e.event for e in patients.told() if e.kind is Kind.VENTRICULAR_TACHYCARDIA] == [Transition.RAISED]
+
+
+class Broken:
+    """A store whose calls fail as told; fakes what a real one cannot be made to do at will."""
+
+    def __init__(self, store):
+        self.store, self.failing = store, set()
+
+    def __getattr__(self, name):
+        if name in self.failing:
+            raise StoreUnavailableError(f"{name}: refused")
+        return getattr(self.store, name)
+
+
+def test_scores_wait_for_a_store_that_is_away(patients):
+    broken = Broken(patients.store)
+    patients.start(broken)
+    broken.failing = {"write_scores", "write_baselines", "write_strip"}
+    patients.live(70)
+    assert patients.windows() == set()
+    assert any(e.kind is Kind.VENTRICULAR_TACHYCARDIA for e in patients.told())
+    broken.failing = set()
+    patients.live(1)
+    assert len(patients.windows()) == 3 * 13
+    assert patients.value("holter_store_errors_total") > 0
+
+
+def test_a_failed_read_is_made_good(patients):
+    broken = Broken(patients.store)
+    patients.start(broken)
+    patients.live(20)
+    broken.failing = {"read_chunks"}
+    with pytest.raises(StoreUnavailableError):
+        patients.worker.cycle()
+    patients.live(10, cycle=False)
+    broken.failing = set()
+    patients.live(10)
+    start = BASE // MICROSECONDS
+    assert patients.windows() == {(d, start + k) for d in patients.devices for k in range(10, 41, 5)}
+
+
+def test_the_strip_around_an_alert_is_kept(patients):
+    patients.live(90)
+    event = next(e for e in patients.told() if e.kind is Kind.VENTRICULAR_TACHYCARDIA)
+    strip = patients.store.read_strip(event.alert_id)
+    assert (strip.chunk.t0, len(strip.chunk.samples), strip.chunk.fs) == (event.onset - 10 * MICROSECONDS, 5000, 250.0)
+    around = patients.store.read_span(event.device_id, strip.chunk.t0, strip.chunk.t0 + MICROSECONDS)
+    assert (strip.chunk.samples[:250] == around[0].samples).all()
+
+
+def test_an_acknowledgement_unlatches(patients):
+    patients.live(70)
+    event = next(e for e in patients.told() if e.kind is Kind.VENTRICULAR_TACHYCARDIA)
+    ack = Acknowledgement(event.alert_id, event.device_id, "nurse", "seen", round(patients.now * MICROSECONDS))
+    patients.store.write_ack(ack)
+    patients.live(3)
+    life = patients.worker._parts.life
+    assert life.open(event.device_id)[Kind.VENTRICULAR_TACHYCARDIA].acknowledged
+
+
+def test_silence_is_told_and_ends_with_the_next_chunk(patients):
+    patients.live(20)
+    for _ in range(12):
+        patients.now += 1
+        patients.worker.cycle()
+    told = [
+        (e.event, e.priority) for e in patients.told() if e.kind is Kind.NO_DATA and e.device_id == patients.devices[0]
+    ]
+    assert told == [(Transition.RAISED, "low"), (Transition.UPDATED, "high")]
+    for chunks in patients.streams:
+        list(islice(chunks, 12))  # what was never sent
+    patients.live(15)
+    assert [e.event for e in patients.told() if e.kind is Kind.NO_DATA][-1] is Transition.CLEARED
+
+
+def test_who_has_been_gone_for_an_hour_is_let_go_of(patients):
+    patients.live(20)
+    patients.now += 3700
+    patients.worker.cycle()
+    patients.worker.cycle()
+    assert patients.value("holter_inference_patients") == 0
+
+
+def test_a_model_is_swapped_between_two_windows(patients, tmp_path):
+    from holter.config import RefitConfig
+    from holter.refit.train import train
+    from holter.signal.features import FEATURES
+
+    patients.live(70)
+    windows = patients.store.read_windows(0, 10_000, 0)
+    config = RefitConfig(cohort="c", namespace="n", min_windows=10)
+    model = replace(train(windows, FEATURES, config, None, 0).model, revision=7)
+    patients.worker.use(model, patients.now)
+    patients.live(70)
+    scores = patients.store.read_windows(0, 10_000, 0)
+    start = BASE // MICROSECONDS
+    assert {(d, start + k) for d in patients.devices for k in range(10, 141, 5)} == patients.windows()
+    assert set(scores.revision[scores.ends <= BASE + 70 * MICROSECONDS].tolist()) == {0}
+    assert set(scores.revision[scores.ends > BASE + 70 * MICROSECONDS].tolist()) == {7}
+    assert patients.value("holter_model_revision") == 7
