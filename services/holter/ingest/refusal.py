@@ -29,7 +29,7 @@ class RefusalError(Exception):
 
     def __init__(self, code: int, field: str, reason: str, *, value: Any = None, wait: int | None = None) -> None:
         super().__init__(f"{field}: {reason}")
-        self.code, self.field, self.reason, self.wait = code, field, reason, wait
+        self.code, self.field, self.reason, self.wait = code, _printable(field), reason, wait
         # Numbers as they are, all else short and as text: NaN is no JSON.
         self.value = value if value is None or (isinstance(value, int) and abs(value) < 1 << 53) else _short(value)
 
@@ -47,4 +47,9 @@ def _short(value: Any) -> str | float:
     if isinstance(value, float) and abs(value) < float("inf"):
         return value
     text = value if isinstance(value, str) else repr(value)[:65]
-    return text if len(text) <= 64 else text[:63] + "…"
+    return _printable(text if len(text) <= 64 else text[:63] + "…")
+
+
+def _printable(text: str) -> str:
+    """Text that fits into JSON: a lone surrogate does not."""
+    return text.encode(errors="replace").decode()

@@ -99,7 +99,8 @@ class Service:
         udp = UdpPort(self.intake, settings.listen, settings.port("udp")) if self.intake.config.udp else None
         watching = asyncio.create_task(self._watch())
         self._fault = None
-        ports = {"http": self.http_port, "udp": udp and udp.port}
+        self.udp_port = None if udp is None else udp.port
+        ports = {"http": self.http_port, "udp": self.udp_port}
         _log.info("listening", address=settings.listen, access=self.intake.config.access, **ports)
 
         failing = asyncio.create_task(self.commits.broken.wait())

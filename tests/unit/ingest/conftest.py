@@ -30,6 +30,7 @@ class Ingest:
     service: Service = None
     stop: asyncio.Event = None
     task: asyncio.Task = None
+    streams: list = field(default_factory=list)
     client: AsyncHTTPClient = field(default_factory=lambda: AsyncHTTPClient(force_instance=True))
 
     def configure(self, **config) -> None:
@@ -64,6 +65,11 @@ class Ingest:
         async with asyncio.timeout(30):
             await self.task
         self.client.close()
+        for stream in self.streams:
+            stream.close()
+        async with asyncio.timeout(10):
+            while any(s.protocol is not None for s in self.streams):  # noqa: ASYNC110 - Tornado tells nobody
+                await asyncio.sleep(0.01)
 
     async def send(
         self, body, *, token=None, content_type="application/json", path="/ingest", method="POST", **headers
@@ -83,8 +89,10 @@ class Ingest:
     async def frames(self, *frames: bytes) -> HTTPResponse:
         return await self.send(b"".join(frames), content_type="application/vnd.holter.chunks")
 
-    async def stream(self):
-        return await websocket_connect(f"ws://127.0.0.1:{self.service.http_port}/stream")
+    async def stream(self, on_message=None):
+        url = f"ws://127.0.0.1:{self.service.http_port}/stream"
+        self.streams.append(await websocket_connect(url, on_message_callback=on_message))
+        return self.streams[-1]
 
     def count(self, name: str, **labels) -> float:
         return self.service.measures.metrics.registry.get_sample_value(name, {"cohort": "ward", **labels}) or 0.0

@@ -70,6 +70,8 @@ def test_times(t0, expected):
         (GOOD | {"samples": [0, 32.768]}, "samples[1]", "finite number"),
         (GOOD | {"samples": [-33]}, "samples[0]", "finite number"),
         (b'{"device_id":"a","samples":[0,NaN]}', "samples[1]", "finite number"),
+        (b'{"device_id":"\\ud800","samples":[NaN]}', "device_id", "match"),
+        (b'{"\\ud800":1,"samples":[NaN]}', "?", "not a field"),
         (b'{"device_id":"a","samples":[-Infinity]}', "samples[0]", "finite number"),
         (b'{"device_id":"a","samples":[1e999]}', None, None),
         (b'{"device_id":"a","samples":[NaN,1' + b"0" * 400 + b"]}", "samples", "beyond"),
