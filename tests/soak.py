@@ -8,9 +8,9 @@ straight line through the rest says how memory goes on; a run below 12 minutes l
 
 Flat means: less than 5 % of its mean in an hour. For a worker of 300 MB and 500 patients that is 8 bytes a chunk, so
 whatever keeps an object for each chunk, window or request is found; and in 20 minutes it makes 1.7 %, well above what
-allocators shift to and fro. Where fewer samples leave that open, the slope less twice its standard error counts, and the
-table says how far off it may be. Growth below 1 MiB in all is flat too: that is one arena of Python's allocator, the
-least it takes from the system.
+allocators shift to and fro. Where fewer samples leave that open, the slope less twice its standard error counts, and
+the table says how far off it may be. Growth below 1 MiB in all is flat too: that is one arena of Python's allocator,
+the least it takes from the system.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from tests.machine import Machine
 
 from holter.chunk import MICROSECONDS, Chunk
 from holter.sim.link import Delivery, Link
-from holter.sim.sender import Schedule, Sender, play
+from holter.sim.sender import Counts, Schedule, Sender, play
 from holter.sim.ward import mix, ward
 
 BOUND_PER_HOUR = 0.05
@@ -134,7 +134,7 @@ class Samples:
             await asyncio.sleep(EVERY)
 
 
-async def load(machine: Machine, patients: int, seconds: float) -> tuple[Samples, dict[str, set[int]], Sender]:
+async def load(machine: Machine, patients: int, seconds: float) -> tuple[Samples, dict[str, set[int]], Counts]:
     """Send `patients` at their own pace for so long while memory is watched; then wait until all is acknowledged."""
     start = time.time()
     beds = ward(mix(patients), base=round(start * MICROSECONDS), onset=30.0)
@@ -156,7 +156,7 @@ async def load(machine: Machine, patients: int, seconds: float) -> tuple[Samples
         with suppress(TimeoutError):
             async with asyncio.timeout(60):
                 await sender.drain()
-    return samples, acknowledged, sender
+    return samples, acknowledged, sender.counts
 
 
 def report(samples: Samples, minutes: float, patients: int) -> list[str]:
@@ -189,7 +189,7 @@ def main() -> int:
         try:
             machine.start(*SERVICES)
             machine.wait_ready(*SERVICES)
-            samples, acknowledged, sender = asyncio.run(load(machine, patients, minutes * 60))
+            samples, acknowledged, counts = asyncio.run(load(machine, patients, minutes * 60))
             machine.stop("ingest", "infer")
             stored = machine.stored()
             alerts = len(machine.alerts())
@@ -199,7 +199,6 @@ def main() -> int:
     faults = report(samples, minutes, patients)
     sent = sum(map(len, acknowledged.values()))
     lost = sum(len(times - stored.get(device, set())) for device, times in acknowledged.items())
-    counts = sender.counts
     say = Console(width=120, highlight=False).print
     say(
         f"{sent} chunks acknowledged, {counts.refused} refused, {counts.retries} attempts repeated; "
@@ -208,8 +207,8 @@ def main() -> int:
     expected = patients * minutes * 60
     if lost:
         faults.append(f"{lost} acknowledged chunks were lost")
-    if sender.waiting:
-        faults.append(f"{sender.waiting} chunks were still not acknowledged a minute after the end")
+    if counts.waiting > 0:
+        faults.append(f"{counts.waiting} chunks were still not acknowledged a minute after the end")
     if counts.refused:
         faults.append(f"{counts.refused} chunks were refused; the last: {counts.last_refusal}")
     if sent < 0.9 * expected:
