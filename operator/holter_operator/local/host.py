@@ -113,8 +113,10 @@ class Host:
         self._tell()
 
     async def _stop(self, names: Iterable[str]) -> None:
-        stopping = [self.components.pop(name) for name in names if name in self.components]
-        await asyncio.gather(*(component.stop() for component in stopping))
+        names = [name for name in names if name in self.components]
+        await asyncio.gather(*(self.components[name].stop() for name in names))
+        for name in names:  # only now: `kill` has to find those that take their time
+            del self.components[name]
         self._changed()
 
     async def _reschedule(self, crons: tuple[CronSpec, ...]) -> None:

@@ -14,12 +14,13 @@ from rich.console import Console
 
 from holter_operator.build.given import Connection
 from holter_operator.local.cohort_file import FileFaultError, read
+from holter_operator.local.mounts import ManifestError
 from holter_operator.local.output import Output
 from holter_operator.local.ports import PortError
 from holter_operator.local.runner import Options, Runner
 from holter_operator.local.state import StateError, StateFolder
 
-FAULTS = (FileFaultError, PortError, StateError, ValueError)
+FAULTS = (FileFaultError, ManifestError, PortError, StateError)
 """What can be wrong before anything runs."""
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from holter_operator.local.mounts import Mounts, Objects
+from holter_operator.local.mounts import ManifestError, Mounts, Objects
 from holter_operator.local.specs import CronSpec, Plan, Probe, ProcessSpec
 
 COMPONENT = "app.kubernetes.io/component"
@@ -69,7 +69,7 @@ class _Workload:
     def container(self) -> Mapping[str, Any]:
         containers: Sequence[Mapping[str, Any]] = self.pod["containers"]
         if len(containers) != 1 or self.pod.get("initContainers"):
-            raise ValueError(f"{self.kind} {self.name}: one container a pod is what this machine can run")
+            raise ManifestError(f"{self.kind} {self.name}: one container a pod is what this machine can run")
         return containers[0]
 
 
@@ -90,7 +90,7 @@ def plan(objects: Sequence[Mapping[str, Any]], machine: Machine) -> Plan:
         machine: where.
 
     Raises:
-        ValueError: an object needs what this machine has not; the message names both.
+        ManifestError: an object needs what this machine has not.
     """
     lookup = Objects(objects)
     processes, crons = [], []
@@ -146,7 +146,9 @@ def _process(workload: _Workload, mounts: Mounts, lookup: Objects, machine: Mach
     words: list[str] = [*container["command"], *container.get("args", ())]
     command, arguments = words[0], words[1:]
     if command != "holter":
-        raise ValueError(f"{workload.kind} {workload.name}: command {command!r}: only `holter` is run on this machine")
+        raise ManifestError(
+            f"{workload.kind} {workload.name}: command {command!r}: only `holter` is run on this machine"
+        )
     return ProcessSpec(
         name=workload.component,
         argv=(str(machine.holter), *(mounts.localise(expand(argument)) for argument in arguments)),
@@ -194,7 +196,7 @@ def _value(entry: Mapping[str, Any], workload: _Workload, lookup: Objects) -> st
             return lookup.key("Secret", reference, where)
         case {"configMapKeyRef": reference}:
             return lookup.key("ConfigMap", reference, where)
-    raise ValueError(f"{where}: valueFrom {dict(source)} cannot be had on this machine")
+    raise ManifestError(f"{where}: valueFrom {dict(source)} cannot be had on this machine")
 
 
 def _expansion(env: Mapping[str, str]) -> Callable[[str], str]:
@@ -207,7 +209,7 @@ def _probe(probe: Mapping[str, Any] | None, ports: Mapping[str, int]) -> Probe |
         return None
     get = probe.get("httpGet")
     if get is None:
-        raise ValueError(f"probe {dict(probe)}: only httpGet can be probed on this machine")
+        raise ManifestError(f"probe {dict(probe)}: only httpGet can be probed on this machine")
     port = get["port"]
     return Probe(
         port=ports[port] if isinstance(port, str) else port,

@@ -8,6 +8,10 @@ from typing import Any
 from holter_operator.local.specs import VolumeSpec
 
 
+class ManifestError(Exception):
+    """An object needs what this machine has not; the message names both."""
+
+
 class Objects:
     """Secrets and ConfigMaps by name."""
 
@@ -18,7 +22,7 @@ class Objects:
         """Files of a volume source, by path.
 
         Raises:
-            ValueError: the object or a key is not there and the source is not optional.
+            ManifestError: the object or a key is not there and the source is not optional.
         """
         name = source.get("secretName") or source["name"]
         data = self._data.get((kind, name))
@@ -26,7 +30,7 @@ class Objects:
         if data is None:
             if optional:
                 return {}
-            raise ValueError(
+            raise ManifestError(
                 f"{where}: {kind} {name!r} is not there: add it to the cohort's file, as a document of its own"
             )
         if "items" not in source:
@@ -36,14 +40,14 @@ class Objects:
             if item["key"] in data:
                 files[item["path"]] = data[item["key"]]
             elif not optional:
-                raise ValueError(f"{where}: {kind} {name!r} has no key {item['key']!r}; it has {sorted(data)}")
+                raise ManifestError(f"{where}: {kind} {name!r} has no key {item['key']!r}; it has {sorted(data)}")
         return files
 
     def key(self, kind: str, reference: Mapping[str, Any], where: str) -> str:
         """One key as text; empty when it is optional and not there.
 
         Raises:
-            ValueError: it is not there and not optional.
+            ManifestError: it is not there and not optional.
         """
         item = {"key": reference["key"], "path": reference["key"]}
         return self.files(kind, {**reference, "items": [item]}, where).get(reference["key"], b"").decode()
@@ -98,14 +102,14 @@ class Mounts:
         So a machine with a SQLite store needs no Secret with a connection to InfluxDB.
 
         Raises:
-            ValueError: an object is not there, or the volume cannot be had on this machine.
+            ManifestError: an object is not there, or the volume cannot be had on this machine.
         """
         for path, (volume, subpath) in self._mounts.items():
             if path not in self._used or self._is_kept(volume):
                 continue
             where = f"{self._component}: volume {volume['name']!r}"
             if subpath is not None:
-                raise ValueError(f"{where}: subPath {subpath!r}: such a mount is not reloaded live, mount the folder")
+                raise ManifestError(f"{where}: subPath {subpath!r}: such a mount is never reloaded, mount the folder")
             yield VolumeSpec(_below(self._files, path), _files_of(volume, lookup, where))
 
     def folders(self) -> Iterable[Path]:
@@ -135,7 +139,7 @@ def _files_of(volume: Mapping[str, Any], lookup: Objects, where: str) -> dict[st
             for source in sources:
                 files |= _files_of(source, lookup, where)
             return files
-    raise ValueError(f"{where}: {sorted(set(volume) - {'name'})} cannot be had on this machine")
+    raise ManifestError(f"{where}: {sorted(set(volume) - {'name'})} cannot be had on this machine")
 
 
 def _below(base: Path, path: PurePosixPath) -> Path:
@@ -149,5 +153,9 @@ def _data(document: Mapping[str, Any]) -> dict[str, bytes]:
     """Content of a Secret or ConfigMap, decoded."""
     text = "stringData" if document["kind"] == "Secret" else "data"
     coded = "data" if document["kind"] == "Secret" else "binaryData"
-    decoded = {key: b64decode(value) for key, value in (document.get(coded) or {}).items()}
+    try:
+        decoded = {key: b64decode(value, validate=True) for key, value in (document.get(coded) or {}).items()}
+    except (TypeError, ValueError) as error:
+        name = f"{document['kind']} {document['metadata']['name']}"
+        raise ManifestError(f"{name}: {coded}: base64 is expected ({error}); {text} takes plain text") from error
     return decoded | {key: str(value).encode() for key, value in (document.get(text) or {}).items()}

@@ -19,6 +19,7 @@ from holter_operator.local.endpoints import endpoints
 from holter_operator.local.host import Host
 from holter_operator.local.manifests import Machine, plan, port_wishes
 from holter_operator.local.models import Models, examine, in_use
+from holter_operator.local.mounts import ManifestError
 from holter_operator.local.output import Output
 from holter_operator.local.ports import PortError, allocate
 from holter_operator.local.specs import Plan, ProcessSpec
@@ -77,7 +78,7 @@ class Runner:
             FileFaultError: the file is not a valid cohort.
             PortError: a port is taken.
             StateError: the state folder cannot be used.
-            ValueError: an object cannot be had on this machine.
+            ManifestError: an object cannot be had on this machine.
         """
         (self._folder.path / "endpoints.json").unlink(missing_ok=True)
         for name in await asyncio.to_thread(self._folder.end_stale):
@@ -158,7 +159,7 @@ class Runner:
         assert self._source is not None
         try:
             await self._apply(self._source)
-        except (PortError, ValueError) as error:
+        except (ManifestError, PortError, OSError) as error:
             self._tell_fault(error)
             return
         self._write_endpoints()
@@ -241,7 +242,7 @@ class Runner:
 
     def _write_status(self) -> None:
         model = json.loads(self._model.document) if self._model else {}
-        self._folder.write(
+        self._folder.note(
             "status.json",
             {
                 "pid": os.getpid(),

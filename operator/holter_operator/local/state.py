@@ -10,6 +10,7 @@ import socket
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,11 @@ class StateFolder:
         """Write one of our JSON files."""
         files.write(self.path / name, json.dumps(value, indent=2).encode() + b"\n")
 
+    def note(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write what is only told, as well as it goes: a full disk must not end what runs."""
+        with suppress(OSError):
+            self.write(name, value)
+
     def device_key(self) -> dict[str, bytes]:
         """The cohort's device keys by name; made once and never again: every wearable's token hangs on them.
 
@@ -91,12 +97,12 @@ class StateFolder:
     def started(self, name: str, pid: int) -> None:
         """Remember a process."""
         self._processes[str(pid)] = {"name": name, "began": _began(pid)}
-        self.write("processes.json", self._processes)
+        self.note("processes.json", self._processes)
 
     def ended(self, pid: int) -> None:
         """Forget it."""
         if self._processes.pop(str(pid), None) is not None:
-            self.write("processes.json", self._processes)
+            self.note("processes.json", self._processes)
 
     def end_stale(self, grace: float = 30.0, *, sleep: Callable[[float], None] = time.sleep) -> tuple[str, ...]:
         """End what a killed `up` left: SIGTERM, and SIGKILL after `grace` seconds.
@@ -114,12 +120,14 @@ class StateFolder:
                 if _began(pid) != left[pid]["began"]:
                     del left[pid]
                 elif step == 0:
-                    os.kill(pid, signal.SIGTERM)
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGTERM)
             if not left:
                 break
             sleep(0.1)
         for pid in left:
-            os.killpg(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
         self.write("processes.json", {})
         return names
 

@@ -6,6 +6,7 @@ import pytest
 
 from holter_operator.build.given import Component, Connection
 from holter_operator.local.manifests import Machine, plan, port_wishes
+from holter_operator.local.mounts import ManifestError
 from holter_operator.local.specs import Probe
 
 STATE = Path("/state")
@@ -96,7 +97,7 @@ def test_a_missing_secret_is_named():
         env=[{"name": "HOLTER_TLS", "value": "/etc/holter/tls"}],
         volumeMounts=[{"name": "tls", "mountPath": "/etc/holter/tls"}],
     )
-    with pytest.raises(ValueError, match="Secret 'ward-tls' is not there: add it to the cohort's file"):
+    with pytest.raises(ManifestError, match="Secret 'ward-tls' is not there: add it to the cohort's file"):
         plan([document], machine())
 
 
@@ -153,14 +154,20 @@ def test_only_mounted_paths_are_mapped(value, here):
 
 
 def test_what_this_machine_cannot_run_is_refused_in_words():
-    with pytest.raises(ValueError, match="only `holter` is run"):
+    with pytest.raises(ManifestError, match="only `holter` is run"):
         plan([workload(command=["sh", "-c", "true"])], machine())
-    with pytest.raises(ValueError, match="only httpGet"):
+    with pytest.raises(ManifestError, match="only httpGet"):
         plan([workload(livenessProbe={"exec": {"command": ["true"]}})], machine())
-    with pytest.raises(ValueError, match="one container a pod"):
+    with pytest.raises(ManifestError, match="one container a pod"):
         plan([workload(pod={"containers": [{}, {}]})], machine())
-    with pytest.raises(ValueError, match="variable A: valueFrom"):
+    with pytest.raises(ManifestError, match="variable A: valueFrom"):
         plan([workload(env=[{"name": "A", "valueFrom": {"resourceFieldRef": {}}}])], machine())
+
+
+def test_a_secret_that_is_no_base64_is_named():
+    secret = {"kind": "Secret", "metadata": {"name": "s"}, "data": {"a": "plain text"}}
+    with pytest.raises(ManifestError, match=r"Secret s: data: base64 is expected .*stringData takes plain text"):
+        plan([workload(), secret], machine())
 
 
 def test_no_replicas_no_process():

@@ -3,6 +3,8 @@
 import asyncio
 import io
 import json
+import os
+import signal
 import textwrap
 from collections import Counter
 from pathlib import Path
@@ -12,6 +14,7 @@ from rich.console import Console
 
 from holter_operator.local.cohort_file import FileFaultError
 from holter_operator.local.files import write
+from holter_operator.local.main import until_stopped
 from holter_operator.local.output import Output
 from holter_operator.local.ports import PortError
 from holter_operator.local.runner import Options, Runner
@@ -290,6 +293,58 @@ async def test_stop_ends_a_refit_that_is_under_way(cohort_on, eventually, alive)
     await eventually(lambda: pid.exists() and pid.read_text())
     await one.stop()
     assert not alive(int(pid.read_text()))
+
+
+async def test_a_signal_stops_all_and_a_second_one_kills(cohort_on, eventually, alive):
+    """The services ignore SIGTERM here, and their grace is more than a minute."""
+    one = cohort_on()
+    stubborn = one.holter.read_text().replace("lambda *_: sys.exit(0)", "signal.SIG_IGN")
+    one.holter.write_text(stubborn)
+
+    async def work():
+        await one.runner.ready()
+        pids.update(one.pids())
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+
+    pids: dict[str, int] = {}
+    running = asyncio.create_task(until_stopped(one.runner, work))
+    await eventually(lambda: pids)
+    await asyncio.sleep(0.3)
+    assert not running.done(), "the grace period holds"
+    assert all(map(alive, pids.values()))
+    os.kill(os.getpid(), signal.SIGINT)
+    async with asyncio.timeout(30):  # the grace period is 65 s
+        await running
+    assert not any(map(alive, pids.values()))
+
+
+async def test_what_the_work_raises_comes_out_after_all_was_stopped(cohort_on, alive):
+    one = cohort_on()
+    pids: dict[str, int] = {}
+
+    async def work():
+        await one.runner.ready()
+        pids.update(one.pids())
+        raise RuntimeError("the demo broke")
+
+    with pytest.raises(RuntimeError, match="the demo broke"):
+        await until_stopped(one.runner, work)
+    assert pids
+    assert not any(map(alive, pids.values()))
+
+
+async def test_sigusr1_starts_a_refit(cohort_on, eventually):
+    one = cohort_on()
+    one.holter.with_name("refit.py").write_text(REFIT % 800)
+
+    async def work():
+        await one.runner.ready()
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await eventually(lambda: one.status()["model"]["revision"] == 1)
+
+    await until_stopped(one.runner, work)
+    assert one.calls()["refit"] == 1
 
 
 async def test_an_edit_right_after_the_start_is_seen(cohort_on, eventually):

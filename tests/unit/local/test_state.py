@@ -114,6 +114,17 @@ def test_what_ended_is_forgotten(folder, sleeper):
     assert process.poll() is None
 
 
+def test_a_full_disk_ends_nothing_that_runs(folder, sleeper, monkeypatch):
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(state.files, "write", full)
+    folder.started("ingest", sleeper().pid)
+    folder.note("status.json", {})
+    with pytest.raises(OSError, match="no space"):
+        folder.write("cohort.json", {})
+
+
 def test_clear_leaves_an_empty_folder_that_is_still_held(folder):
     folder.device_key()
     folder.write("ports.json", {"a": 1})

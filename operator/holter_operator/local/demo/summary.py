@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from holter_operator.local.demo.alerts import Alert
@@ -12,11 +13,11 @@ _COLOURS = {"high": "bold red", "medium": "yellow", "low": "cyan"}
 
 def table(rows: Iterable[Row]) -> Table:
     """One line a patient; behind each alert, the seconds from the onset to its decision, both in event time."""
-    made = Table()
+    made = Table(box=SIMPLE_HEAD)
     made.add_column("patient", no_wrap=True)
     made.add_column("rhythm", no_wrap=True)
     made.add_column("alerts, seconds after onset", no_wrap=True)
-    made.add_column("right")
+    made.add_column("right", no_wrap=True)
     for row in rows:
         made.add_row(
             row.truth.device_id,
