@@ -42,5 +42,34 @@ integration: setup ## real API server and real InfluxDB: KUBECONFIG, INFLUXDB_UR
 soak: setup ## 30 minutes of 500 patients: memory stays flat (MINUTES=…, PATIENTS=…)
 	$(BIN)/python -m tests.soak
 
+# What a later capability brings says so, and fails: a target that does nothing must not look like one that passed.
+define WAITS
+	@echo "make $@: not there yet; it comes with $(1)" >&2; exit 2
+endef
+
+e2e: ## image, chart, real pods
+	$(call WAITS,the operator on a cluster)
+
+cluster-demo: ## the demo on a cluster
+	$(call WAITS,the operator on a cluster)
+
+test-browser: ## the console in a real Chromium
+	$(call WAITS,the ward console)
+
+test-rules: ## rules and dashboards on a real Prometheus
+	$(call WAITS,the dashboards and rules)
+
+evaluate: ## detection quality on annotated WFDB records: DATA=folder
+	$(call WAITS,holter evaluate)
+
+bench: ## speed and cost beside the tutorial's pipeline
+	$(call WAITS,the stream path at full speed)
+
+scale: ## 1,000 cohorts
+	$(call WAITS,the operator on a cluster)
+
+chaos: ## faults
+	$(call WAITS,the operator on a cluster)
+
 clean: ## the virtual environment, caches and local state
 	rm -rf .venv .holter .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -188,15 +188,16 @@ def find(
 
     if tick.scores is not None:
         _windows(m, tick, clean, limits)
+    minute = second - np.minimum(60, state["n"][slots] // 250)
     many = _count(m["lit"]) >= LIT
     ventricular, premature = rhythm["ventricular"] >= 2, rhythm["premature"] >= 4
     ectopy = clean & many & (ventricular | premature) & ~irregular
     frequent = np.where(rhythm["ventricular"] >= 6, MEDIUM, LOW).astype(np.int8)
-    say(Kind.ECTOPY, ectopy, second - 60, frequent)
+    say(Kind.ECTOPY, ectopy, minute, frequent)
     alone = _count(m["lit_forest"]) >= LIT
     if limits.revision:
         quiet_beats = ~ventricular & ~premature & ~irregular & ~wide
-        say(Kind.ANOMALY, clean & (alone | many) & quiet_beats, second - 60, LOW)
+        say(Kind.ANOMALY, clean & (alone | many) & quiet_beats, minute, LOW)
 
     high = (on & (priority == HIGH))[:, [_AT[k] for k in KINDS if k not in TECHNICAL]].any(axis=1)
     for kind in KINDS:  # one message at a time: the most urgent
