@@ -14,7 +14,7 @@ from tornado.netutil import bind_sockets
 
 from holter import serving
 from holter.config import IngestConfig, read
-from holter.ingest.commit import Commits
+from holter.ingest.commit import Commits, LogBrokenError
 from holter.ingest.http import READ_AND_DROPPED, application
 from holter.ingest.intake import Intake, now
 from holter.ingest.measures import Measures
@@ -156,7 +156,7 @@ class Service:
 
     async def _answer(self) -> None:
         """Let requests and frames under way be answered, and say goodbye to streams."""
-        if self.commits.fault is None:
+        with suppress(LogBrokenError):
             await self.commits.on_disk()
         with suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_SECONDS):

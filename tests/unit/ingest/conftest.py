@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import socket
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,12 +25,19 @@ KEY = bytes(range(32))
 T0 = 1_750_000_000_000_000
 
 
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
 @dataclass
 class Ingest:
     folder: Path
     service: Service = None
     stop: asyncio.Event = None
     task: asyncio.Task = None
+    metrics_port: int = field(default_factory=free_port)
     streams: list = field(default_factory=list)
     client: AsyncHTTPClient = field(default_factory=lambda: AsyncHTTPClient(force_instance=True))
 
@@ -48,7 +56,7 @@ class Ingest:
             store=store or f"sqlite:{self.folder / 'store.db'}",
             state=self.folder / "state",
             listen="127.0.0.1",
-            ports={"http": 0, "udp": 0, "metrics": 0},
+            ports={"http": 0, "udp": 0, "metrics": self.metrics_port},
             pod="ingest-0",
             device_keys=self.folder / "keys",
         )
