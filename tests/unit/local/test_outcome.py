@@ -93,7 +93,7 @@ def test_the_order_of_arrival_is_no_matter():
 
 
 def test_a_run_that_was_too_short_says_so():
-    assert faults(truth(), until=9.9) == ("the run ended before a vt had to be found",)
+    assert faults(truth(), until=9.9) == ("the run ended before its vt had to be found",)
     assert faults(truth(), until=10.1) == ("no ventricular_tachycardia (high): nothing was raised",)
     assert faults(truth(), alert(), until=9.9) == ()
 

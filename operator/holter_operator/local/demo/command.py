@@ -68,18 +68,18 @@ def demo(duration: float | None, patients: int | None, state: Path, verbose: boo
     try:
         with closing(StateFolder(state)) as folder:
             folder.clear()
-            play = _Demo(folder, output, duration, patients)
+            play = Demo(folder, output, duration, patients)
             asyncio.run(play.run())
     except FAULTS as error:
         raise click.ClickException(str(error)) from error
     sys.exit(0 if play.summary(console) else 1)
 
 
-class _Demo:
-    """One run."""
+class Demo:
+    """One run: `run`, then `summary`."""
 
     def __init__(self, folder: StateFolder, output: Output, duration: float | None, patients: int | None) -> None:
-        self._folder = folder
+        self.folder = folder
         self._output = output
         self._log = output.logger()
         self._duration = duration
@@ -88,41 +88,43 @@ class _Demo:
         self._faults: list[str] = []
         self._until = datetime.now(UTC)
         secret = secrets.token_urlsafe(32)
-        self._receiver = Receiver(secret.encode(), self._tell)
+        self.receiver = Receiver(secret.encode(), self._tell)
         self._secret = secret
 
     async def run(self) -> None:
         """Start everything, and stop it after the duration or at a signal."""
-        self._receiver.start()
-        file = self._folder.path / "cohort.yaml"
+        self.receiver.start()
+        file = self.folder.path / "cohort.yaml"
         template = Template(resources.files(__package__).joinpath("cohort.yaml").read_text())
-        url = f"http://127.0.0.1:{self._receiver.port}/alerts"
+        url = f"http://127.0.0.1:{self.receiver.port}/alerts"
         files.write(file, template.substitute(url=url, secret=self._secret).encode())
         options = Options(holter=holter_command(), ports={"http": 0, "udp": 0})
-        self._runner = Runner(file, self._folder, options, self._output)
+        self.runner = Runner(file, self.folder, options, self._output)
         try:
-            await until_stopped(self._runner, self._play)
+            await until_stopped(self.runner, self._play)
         finally:
-            await self._receiver.stop()
+            await self.receiver.stop()
 
     async def _play(self) -> None:
-        self._log.info("starting the cohort", file=str(self._folder.path / "cohort.yaml"))
+        self._log.info("starting the cohort", file=str(self.folder.path / "cohort.yaml"))
         try:
             async with asyncio.timeout(_READY_WITHIN):
-                where = await self._runner.ready()
+                where = await self.runner.ready()
         except TimeoutError:
             self._faults.append(f"the cohort was not ready within {_READY_WITHIN:.0f} s")
             return
-        self._log.info("the cohort runs", ingest=where["ingest"], udp=where["udp"], state=str(self._folder.path))
+        self._log.info("the cohort runs", ingest=where["ingest"], udp=where["udp"], state=str(self.folder.path))
         for name, url in where["metrics"].items():
             self._log.info("look at", metrics=url, of=name)
-        arguments = ["--state", str(self._folder.path), "--truth", str(self._truth), "--past", str(PAST)]
+        arguments = ["--state", str(self.folder.path), "--truth", str(self._truth), "--past", str(PAST)]
         arguments += ["--onset", f"{ONSET:g}"]
         arguments += ["--duration", f"{self._duration:g}"] if self._duration is not None else []
         arguments += ["--patients", str(self._patients)] if self._patients is not None else []
         spec = ProcessSpec("simulate", (str(holter_command()), "simulate", *arguments), deadline=self._deadline)
         self._log.info(f"the patients have a past: {PAST} s of simulated history are sent first, for a first model")
-        patients = await Process.launch(spec, self._output.line, self._folder)
+        ends = "at Ctrl-C" if self._duration is None else f"after {self._duration:g} s"
+        self._log.info(f"then they are live: the sick fall sick after {ONSET:.0f} s, the summary comes {ends}")
+        patients = await Process.launch(spec, self._output.line, self.folder)
         refits = asyncio.create_task(self._first_model())
         try:
             code = await patients.finish()
@@ -143,8 +145,8 @@ class _Demo:
         """A refit on the simulated history, as soon as enough of it has been scored."""
         for _ in range(_REFIT_TRIES):
             await asyncio.sleep(_REFIT_EVERY)
-            self._runner.refit_now()
-            if (await self._runner.judged()).accepted:
+            self.runner.refit_now()
+            if (await self.runner.judged()).accepted:
                 return
 
     def _tell(self, alert: Alert) -> None:
@@ -160,16 +162,16 @@ class _Demo:
         """
         try:
             truths = Truths.model_validate_json(self._truth.read_bytes()).truths
-        except (OSError, ValidationError) as error:
-            self._faults.append(f"no patients: {error}")
+        except (OSError, ValidationError):
+            self._faults.append("it ended before there were patients")
             truths = ()
-        lines = rows(truths, self._receiver.alerts.values(), self._until)
-        if self._receiver.refused:
-            self._faults.append(f"{self._receiver.refused} alerts had no valid signature or were malformed")
+        lines = rows(truths, self.receiver.alerts.values(), self._until)
+        if self.receiver.refused:
+            self._faults.append(f"{self.receiver.refused} alerts had no valid signature or were malformed")
         console.print()
         console.print(table(lines))
-        if self._runner.verdict is not None:
-            console.print(f"model: {self._runner.verdict.message}")
+        if self.runner.verdict is not None:
+            console.print(f"model: {self.runner.verdict.message}")
         wrong = verdict(lines, self._faults)
         for fault in wrong:
             console.print(f"[bold red]✗[/] {fault}")

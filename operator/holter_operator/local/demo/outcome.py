@@ -114,7 +114,7 @@ def _unasked(truth: Truth, event: Alert) -> str | None:
 
 def _missing(truth: Truth, said: list[Alert], until: datetime) -> str:
     if truth.begins is not None and until < truth.begins + timedelta(seconds=truth.latest or 0):
-        return f"the run ended before a {truth.rhythm} had to be found"
+        return f"the run ended before its {truth.rhythm} had to be found"
     wanted = " or ".join(truth.expected)
     priorities = f" ({' or '.join(truth.priorities)})" if truth.priorities else ""
     instead = ", ".join(sorted({event.kind for event in said})) or "nothing"

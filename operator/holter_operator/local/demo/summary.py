@@ -17,7 +17,7 @@ def table(rows: Iterable[Row]) -> Table:
     made.add_column("patient", no_wrap=True)
     made.add_column("rhythm", no_wrap=True)
     made.add_column("alerts, seconds after onset", no_wrap=True)
-    made.add_column("right", no_wrap=True)
+    made.add_column("ok", no_wrap=True)
     for row in rows:
         made.add_row(
             row.truth.device_id,
