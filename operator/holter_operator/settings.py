@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, cast
 
 from holter_operator.build.given import Component
 
@@ -36,7 +35,7 @@ class Settings:
     """
 
     images: Mapping[Component, str]
-    image_pull_policy: Literal["Always", "IfNotPresent", "Never"]
+    image_pull_policy: str
     namespaces: tuple[str, ...]
     influxdb: Path | None
     listen: str
@@ -62,10 +61,7 @@ def read(environ: Mapping[str, str]) -> Settings:
     folder = environ.get("HOLTER_INFLUXDB")
     return Settings(
         images=images,
-        image_pull_policy=cast(
-            Literal["Always", "IfNotPresent", "Never"],
-            _choice(environ, "HOLTER_IMAGE_PULL_POLICY", "IfNotPresent", PULL_POLICIES),
-        ),
+        image_pull_policy=_choice(environ, "HOLTER_IMAGE_PULL_POLICY", "IfNotPresent", PULL_POLICIES),
         namespaces=namespaces,
         influxdb=Path(folder) if folder else None,
         listen=environ.get("HOLTER_LISTEN", "0.0.0.0"),  # noqa: S104 - a pod's only interface

@@ -1,15 +1,14 @@
 """Accepted models of one cohort: one folder a revision, and which of them is at work."""
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from holter_operator.build.given import ModelFiles
 from holter_operator.local import files
-from holter_operator.reconcile.gate import Limits, Verdict, judge
+from holter_operator.reconcile import models
+from holter_operator.reconcile.gate import Verdict
 
 
 def examine(folder: Path, current: ModelFiles | None, min_windows: int) -> tuple[Verdict, dict[str, Any], bytes]:
@@ -24,26 +23,19 @@ def examine(folder: Path, current: ModelFiles | None, min_windows: int) -> tuple
         The verdict, and the candidate's two parts where it is accepted.
     """
     try:
-        document = json.loads((folder / "model.json").read_bytes())
-        if not isinstance(document, dict):
-            return Verdict(False, "Malformed", "model.json is no object"), {}, b""
-        in_use = json.loads(current.document) if current else None
-        verdict = judge(document, in_use, Limits(min_windows=min_windows))
-        if not verdict.accepted:
-            return verdict, {}, b""
-        arrays = (folder / "model.npz").read_bytes()
-    except (OSError, ValueError) as error:
+        text = (folder / "model.json").read_bytes()
+    except OSError as error:
         return Verdict(False, "Malformed", f"the refit left no model: {error}"), {}, b""
-    if document["sha256"] != sha256(arrays).hexdigest():
-        return Verdict(False, "Malformed", "model.npz does not have the sha256 that model.json says"), {}, b""
-    return verdict, document, arrays
+    arrays = folder / "model.npz"
+    content = arrays.read_bytes() if arrays.exists() else b""
+    verdict, document = models.examine(text, content, current.document if current else None, min_windows)
+    return (verdict, dict(document), content) if verdict.accepted else (verdict, {}, b"")
 
 
 def in_use(history: Sequence[ModelFiles], pinned: int | None) -> ModelFiles | None:
     """The pinned revision, or the newest; None when there is none, or the pinned one is not there."""
-    if pinned is not None:
-        return next((m for m in history if m.revision == pinned), None)
-    return max(history, key=lambda m: m.revision, default=None)
+    chosen = models.choose((m.revision for m in history), pinned)
+    return next((m for m in history if m.revision == chosen), None)
 
 
 class Models:
@@ -65,7 +57,7 @@ class Models:
         """Keep a candidate as the next revision; a number is never given twice, even after its model is gone."""
         newest = self._folder / "newest"
         revision = int(newest.read_text()) + 1 if newest.exists() else 1
-        text = json.dumps({**document, "revision": revision})
+        text = models.numbered(document, revision)
         files.write(newest, str(revision).encode())
         # model.json last: it says that the folder is whole.
         files.write(self._folder / f"r{revision}" / "model.npz", arrays)
@@ -74,7 +66,5 @@ class Models:
 
     def prune(self, keep: int, pinned: int | None) -> None:
         """Remove all but the newest `keep` revisions and the pinned one."""
-        revisions = [m.revision for m in self.history()]
-        for revision in revisions[: max(0, len(revisions) - keep)]:
-            if revision != pinned:
-                shutil.rmtree(self._folder / f"r{revision}")
+        for revision in models.outdated((m.revision for m in self.history()), keep, [pinned]):
+            shutil.rmtree(self._folder / f"r{revision}")
