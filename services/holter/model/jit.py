@@ -2,13 +2,17 @@
 
 numba looks only at a function's own file, not at those of what it calls, and would run stale machine code after an
 upgrade. So the cache's folder is named after all sources of `signal` and `model` together, below NUMBA_CACHE_DIR or the
-user's cache folder. An image has it baked in, since its root file system is read-only.
+user's cache folder. An image has it baked in, since its root file system is read-only; numba wants to write even where
+it only reads, so there it is given a copy.
 """
 
 import os
+from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from shutil import copytree
+from tempfile import gettempdir, mkdtemp
 
 import numba
 
@@ -22,5 +26,25 @@ def _folder() -> Path:
     return Path(os.environ.get("NUMBA_CACHE_DIR") or caches) / digest.hexdigest()[:16]
 
 
-numba.config.CACHE_DIR = str(_folder())  # type: ignore[attr-defined]
+def _writable(folder: Path) -> Path:
+    """The folder, or where it may not be written to, a private copy that outlives this process.
+
+    Raises:
+        PermissionError: the copy's place belongs to another user, whose machine code must not run here.
+    """
+    if not folder.is_dir() or os.access(folder, os.W_OK):
+        return folder
+    private = Path(gettempdir()) / f"holter-numba-{os.getuid()}"
+    private.mkdir(mode=0o700, exist_ok=True)
+    if private.lstat().st_uid != os.getuid():
+        raise PermissionError(f"{private} belongs to another user: remove it, or make NUMBA_CACHE_DIR writable")
+    copy = private / folder.name
+    if not copy.exists():
+        fresh = copytree(folder, Path(mkdtemp(dir=private)) / folder.name)
+        with suppress(OSError):  # another process was first
+            fresh.rename(copy)
+    return copy
+
+
+numba.config.CACHE_DIR = str(_writable(_folder()))  # type: ignore[attr-defined]
 njit = partial(numba.njit, cache=True, nogil=True)
