@@ -26,6 +26,14 @@ def _quantile(values: NDArray[np.float32], n: int, q: float) -> float:
     return float(order[min(n - 1, int(q * n))])
 
 
+@njit(fastmath=True)
+def _mean(seg: NDArray[np.float32], s: int) -> float:
+    total = 0.0
+    for j in range(TEMPLATE):
+        total += seg[s + j]
+    return float(total / TEMPLATE)
+
+
 @njit()
 def _width(beat: NDArray[np.float32]) -> float:
     """Samples above 35 % of the peak."""
@@ -82,10 +90,7 @@ def _match(rec: Any, seg: NDArray[np.float32], corr: NDArray[np.float32], lag: N
     """Best correlation, and the lag it has, of the beat with every template."""
     corr[:] = -1.0
     for s in range(2 * _LAG + 1):
-        mean = 0.0
-        for j in range(TEMPLATE):
-            mean += seg[s + j]
-        mean /= TEMPLATE
+        mean = _mean(seg, s)
         norm = 0.0
         for j in range(TEMPLATE):
             norm += (seg[s + j] - mean) ** 2
@@ -105,10 +110,7 @@ def _match(rec: Any, seg: NDArray[np.float32], corr: NDArray[np.float32], lag: N
 @njit(fastmath=True)
 def _residual(rec: Any, k: int, seg: NDArray[np.float32], s: int) -> float:
     """|beat - template|^2 / |template|^2 at a lag, at most 20."""
-    mean = 0.0
-    for j in range(TEMPLATE):
-        mean += seg[s + j]
-    mean /= TEMPLATE
+    mean = _mean(seg, s)
     total = 0.0
     for j in range(TEMPLATE):
         total += (seg[s + j] - mean - rec.bank[k, j]) ** 2
@@ -134,10 +136,7 @@ def _learn(rec: Any, k: int, seg: NDArray[np.float32], s: int, premature: bool, 
     rec.bank_seen[k] += 1
     rec.bank_count[k] += 1.0
     rate = max(1.0 / rec.bank_seen[k], 0.02)
-    mean = 0.0
-    for j in range(TEMPLATE):
-        mean += seg[s + j]
-    mean /= TEMPLATE
+    mean = _mean(seg, s)
     norm = 0.0
     for j in range(TEMPLATE):
         value = seg[s + j] - mean
@@ -178,7 +177,7 @@ def _beat(rec: Any, peak: int) -> None:
             nearest, best = k, corr[k]
     known = rec.bank_seen[d] >= 8
     s = lag[nearest]
-    beat = seg[s : s + TEMPLATE] - np.mean(seg[s : s + TEMPLATE])
+    beat = seg[s : s + TEMPLATE] - np.float32(_mean(seg, s))
     energy, low, high = 0.0, 0.0, 0.0
     for j in range(TEMPLATE):
         energy += beat[j] ** 2

@@ -6,25 +6,14 @@ from pathlib import Path
 from typing import Literal
 
 import click
-from pydantic import BaseModel, ConfigDict, ValidationError
 
+from holter.endpoints import Endpoints, EndpointsError, find, read
 from holter.keys import KeyFileError, load
 from holter.sim.link import HttpLink, Link, UdpLink, WebSocketLink
 
 Transport = Literal["http", "binary", "websocket", "udp"]
 TRANSPORTS: tuple[Transport, ...] = ("http", "binary", "websocket", "udp")
 DEFAULT_URL = "http://127.0.0.1:8080"
-
-
-class Endpoints(BaseModel):
-    """What `holter up` writes to `<state>/endpoints.json` once the cohort runs; unknown keys are let be."""
-
-    model_config = ConfigDict(frozen=True)
-
-    ingest: str
-    udp: str | None = None
-    store: str | None = None
-    device_keys: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +52,12 @@ class Target:
 def resolve(transport: Transport, *, state: Path | None, url: str | None, udp: str | None, keys: Path | None) -> Target:
     """Put together what the options say; an option goes before what `state` holds.
 
+    Without `state`, `url` and `keys` the one cohort is meant that runs from this folder.
+
     Raises:
         click.UsageError: says which option is wrong and what would be right.
     """
-    known = _read(state) if state is not None else Endpoints(ingest=DEFAULT_URL)
+    known = _known(state, given=url is not None or keys is not None)
     folder = keys or known.device_keys
     try:
         key = load(folder).current if folder is not None else None
@@ -76,16 +67,13 @@ def resolve(transport: Transport, *, state: Path | None, url: str | None, udp: s
     return Target(transport, url or known.ingest, _host_port(address) if address else None, key, known.store)
 
 
-def _read(state: Path) -> Endpoints:
-    path = state / "endpoints.json"
+def _known(state: Path | None, *, given: bool) -> Endpoints:
     try:
-        return Endpoints.model_validate_json(path.read_bytes())
-    except OSError as e:
-        raise click.UsageError(
-            f"--state {state}: {path.name}: {e.strerror}; the state folder of a running `holter up` is expected"
-        ) from e
-    except ValidationError as e:
-        raise click.UsageError(f"{path}: {e}") from e
+        if state is not None:
+            return read(state)
+        return (None if given else find()) or Endpoints(ingest=DEFAULT_URL)
+    except EndpointsError as e:
+        raise click.UsageError(f"--state: {e}") from e
 
 
 def _host_port(text: str) -> tuple[str, int]:
@@ -103,7 +91,9 @@ def target_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--udp", metavar="HOST:PORT", help="The ingest's UDP port."),
         click.option("--url", help=f"The ingest's HTTP port.  [default: that of --state, else {DEFAULT_URL}]"),
         click.option(
-            "--state", type=folder, help="State folder of a running `holter up`: its addresses, key and store."
+            "--state",
+            type=folder,
+            help="State folder of a running `holter up`.  [default: the only one in .holter]",
         ),
         click.option("--transport", type=click.Choice(TRANSPORTS), default="binary", show_default=True),
     ):
