@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ class Chunk:
         samples: shape (n,), int16, microvolts.
         seq: the device's running number, u32; it may restart.
         flags: `LEAD_OFF`, `GAP_BEFORE`.
+        arrived: wall clock at which ingest took it, microseconds since the epoch, 0 when that is not known. It is about
+            the way here, not part of what the chunk is: the same samples that arrive again are the same chunk.
     """
 
     device_id: str
@@ -38,6 +40,7 @@ class Chunk:
     samples: NDArray[np.int16]
     seq: int = 0
     flags: int = 0
+    arrived: int = field(default=0, compare=False)
 
     @property
     def end(self) -> int:

@@ -13,7 +13,7 @@ from holter.store.protocol import StoreRefusedError, StoreUnavailableError
 BUSY_TIMEOUT = 10.0
 """Seconds that a writer waits for another process's transaction; theirs last milliseconds."""
 
-VERSION = 1
+VERSION = 2
 SCHEMA = """
 CREATE TABLE chunks (
     arrival   INTEGER PRIMARY KEY AUTOINCREMENT,  -- the cursor: a number is never used twice
@@ -21,7 +21,8 @@ CREATE TABLE chunks (
     t0        INTEGER NOT NULL,                   -- us since the epoch, as all times here
     ends      INTEGER NOT NULL,
     shard     INTEGER NOT NULL,
-    arrived   INTEGER NOT NULL,                   -- wall clock, never falls with arrival
+    arrived   INTEGER NOT NULL,                   -- at ingest, wall clock; 0 when not known
+    stored    INTEGER NOT NULL,                   -- wall clock of the store, never falls with arrival
     fs        REAL    NOT NULL,
     seq       INTEGER NOT NULL,
     flags     INTEGER NOT NULL,
@@ -29,7 +30,7 @@ CREATE TABLE chunks (
     pcm       BLOB    NOT NULL,                   -- int16, little-endian, uV
     UNIQUE (device_id, t0)
 );
-CREATE INDEX chunks_arrived ON chunks (arrived);
+CREATE INDEX chunks_stored ON chunks (stored);
 
 CREATE TABLE feature_sets (
     id    INTEGER PRIMARY KEY,
@@ -92,7 +93,7 @@ class Database:
 
         Raises:
             StoreUnavailableError: it cannot be opened now.
-            StoreRefusedError: it is not a Holter database, or one of a newer Holter.
+            StoreRefusedError: it is not a Holter database, or one of another schema.
         """
         self.path = path
         self._idle: list[sqlite3.Connection] = []
@@ -173,10 +174,10 @@ class Database:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {VERSION}")
             connection.execute("COMMIT")
-            if version > VERSION:
+            if version not in (0, VERSION):
                 raise StoreRefusedError(
-                    f"{self.path} has schema {version}, this Holter knows up to {VERSION}:"
-                    " use a newer Holter or another file"
+                    f"{self.path} has schema {version}, this Holter reads {VERSION}:"
+                    " use the Holter that made it or another file"
                 )
         finally:
             connection.close()

@@ -158,6 +158,9 @@ class InfluxStore:
                 newest += [Baseline(device, at, base64.b64decode(payload)) for device, at, payload in columns]
         return tuple(sorted(newest, key=lambda baseline: baseline.device_id))
 
+    def prune(self, before: int) -> int:  # noqa: ARG002
+        return 0
+
     def health(self) -> None:
         self._connection.ping()
 

@@ -65,25 +65,33 @@ def _decode_samples(tables: Iterable[Table]) -> list[Chunk]:
         for device_id, rows in _runs(table.texts("device_id")):
             signals[device_id].append((times[rows], values[rows]))
     joined = {device_id: _join(parts) for device_id, parts in signals.items()}
-    chunks = (
-        _assemble(time, device_id, about, *joined[device_id])
-        for time, device_id, about in sorted(heads)
-        if device_id in joined
-    )
-    return [chunk for chunk in chunks if chunk is not None]
+    chunks = []
+    for time, device_id, about in sorted(heads):
+        try:
+            chunk = _assemble(time, device_id, about, *joined[device_id]) if device_id in joined else None
+        except ValueError as error:  # as above
+            _log.warning("unreadable chunk left out", device_id=device_id, time=time, reason=str(error))
+            continue
+        if chunk is not None:
+            chunks.append(chunk)
+    return chunks
 
 
 def _assemble(
     time: int, device_id: str, about: str, times: NDArray[np.int64], voltage: NDArray[np.float64]
 ) -> Chunk | None:
-    """The chunk that began at `time` (ns), None while some of its samples are missing: a write still under way."""
-    n, millihertz, seq, flags = (int(number) for number in about.split())
+    """The chunk that began at `time` (ns), None while some of its samples are missing: a write still under way.
+
+    Raises:
+        ValueError: `about` is not as this Holter writes it.
+    """
+    n, millihertz, seq, flags, arrived = (int(number) for number in about.split())
     t0, fs = time // lines.NANOSECONDS, millihertz / 1000
     expected = np.array(lines.sample_times(t0, fs, n))
     places = np.minimum(np.searchsorted(times, expected), len(times) - 1)
     if not np.array_equal(times[places], expected):
         return None
-    return Chunk(device_id, t0, fs, np.rint(voltage[places] * 1000).astype(np.int16), seq, flags)
+    return Chunk(device_id, t0, fs, np.rint(voltage[places] * 1000).astype(np.int16), seq, flags, arrived)
 
 
 def _join(parts: list[tuple[NDArray[np.int64], NDArray[np.float64]]]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -25,8 +25,8 @@ _RESERVED = {*SCORES, *STATES, "_time", "_value", "_field", "_measurement", "dev
 
 _KEY = str.maketrans({",": r"\,", "=": r"\=", " ": r"\ "})
 _TEXT = str.maketrans({'"': r"\"", "\\": r"\\"})
-_PCM_1 = struct.Struct("<BBII")
-"""Of `pcm`, version 1: the version, flags, seq, rate in mHz; then the samples, int16, little-endian."""
+_PCM_2 = struct.Struct("<BBIIq")
+"""Of `pcm`, version 2: the version, flags, seq, rate in mHz, arrival in µs; then the samples, int16, little-endian."""
 
 
 def line(measurement: str, tags: Mapping[str, str], fields: Mapping[str, Value | None], time: int | None) -> bytes:
@@ -53,7 +53,7 @@ def line(measurement: str, tags: Mapping[str, str], fields: Mapping[str, Value |
 
 def chunk_line(chunk: Chunk) -> bytes:
     """Layout `Chunks`: one point. `pcm` alone holds all of the chunk; `n`, `fs` and `seq` are there for people."""
-    head = _PCM_1.pack(1, chunk.flags, chunk.seq, round(chunk.fs * 1000))
+    head = _PCM_2.pack(2, chunk.flags, chunk.seq, round(chunk.fs * 1000), chunk.arrived)
     pcm = base64.b64encode(head + chunk.samples.astype("<i2", copy=False).tobytes()).decode()
     fields: dict[str, Value | None] = {"pcm": pcm, "n": len(chunk.samples), "fs": float(chunk.fs), "seq": chunk.seq}
     return line("ecg_chunk", _device(chunk.device_id), fields, chunk.t0 * NANOSECONDS)
@@ -66,10 +66,10 @@ def chunk_from_pcm(device_id: str, t0: int, pcm: str) -> Chunk:
         ValueError: not base64, cut short, or of a version that this Holter does not know.
     """
     data = base64.b64decode(pcm, validate=True)
-    if len(data) < _PCM_1.size or len(data) % 2 or data[0] != 1:
-        raise ValueError(f"pcm of {len(data)} bytes, version {data[:1].hex() or 'missing'}: expected version 01")
-    _, flags, seq, millihertz = _PCM_1.unpack_from(data)
-    return Chunk(device_id, t0, millihertz / 1000, np.frombuffer(data, "<i2", offset=_PCM_1.size), seq, flags)
+    if len(data) < _PCM_2.size or len(data) % 2 or data[0] != 2:
+        raise ValueError(f"pcm of {len(data)} bytes, version {data[:1].hex() or 'missing'}: expected version 02")
+    _, flags, seq, millihertz, arrived = _PCM_2.unpack_from(data)
+    return Chunk(device_id, t0, millihertz / 1000, np.frombuffer(data, "<i2", offset=_PCM_2.size), seq, flags, arrived)
 
 
 def sample_lines(chunk: Chunk) -> bytes:
@@ -143,7 +143,7 @@ def baseline_line(baseline: Baseline) -> bytes:
 def _samples(measurement: str, tags: Mapping[str, str], chunk: Chunk) -> bytes:
     first, *rest = sample_times(chunk.t0, chunk.fs, len(chunk.samples))
     voltage = (chunk.samples / 1000).tolist()
-    about = f"{len(chunk.samples)} {round(chunk.fs * 1000)} {chunk.seq} {chunk.flags}"
+    about = f"{len(chunk.samples)} {round(chunk.fs * 1000)} {chunk.seq} {chunk.flags} {chunk.arrived}"
     head = line(measurement, tags, {"voltage": voltage[0], "chunk": about}, first)
     # The hot loop: the key is escaped once, above.
     key = line(measurement, tags, {"voltage": 0.0}, 0).partition(b" voltage=")[0].decode()

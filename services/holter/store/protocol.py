@@ -141,6 +141,15 @@ class Store(Protocol):
         Whether one is too old is for the reader to say: in event time, so that a replay finds its own.
         """
 
+    def prune(self, before: int) -> int:
+        """Forget what is older than `before` (µs): chunks by when they were stored, all else by its own time.
+
+        May take minutes, lets writers in between, and ends early when the store is closed meanwhile.
+
+        Returns:
+            What was removed, in rows; 0 from a store that forgets by itself (InfluxDB, by its bucket's retention).
+        """
+
     def health(self) -> None:
         """Return when the store answers.
 

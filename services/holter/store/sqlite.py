@@ -18,9 +18,12 @@ from holter.store.protocol import Baseline, ChunkPage, Strip, Written
 from holter.store.sampling import choose, union
 from holter.window import WindowScores
 
-_CHUNK = "device_id, t0, fs, pcm, seq, flags"
+_STRIP = "device_id, t0, fs, pcm, seq, flags"
+_CHUNK = f"{_STRIP}, arrived"
 _SCORE = "s.device_id, s.ends, s.ordered, s.forest, s.score, s.quality, s.flagged, s.alerted, s.revision, s.features"
-_PRUNED_AT_ONCE = 10_000
+_PRUNED_AT_ONCE = 2000
+_PRUNE_SHARE = 0.5
+"""How much of the time pruning may keep the file to itself."""
 
 # A loose index scan: one look-up a device, however many windows it has.
 _DEVICES = """
@@ -47,22 +50,22 @@ class SqliteStore:
 
     def write_chunks(self, chunks: Sequence[Chunk]) -> Written:
         with self._database.write("write_chunks") as connection:
-            (latest,) = connection.execute("SELECT max(arrived) FROM chunks").fetchone()
-            arrived = max(self._clock(), latest or 0)  # a clock set back must not disorder the index
+            (latest,) = connection.execute("SELECT max(stored) FROM chunks").fetchone()
+            stored = max(self._clock(), latest or 0)  # a clock set back must not disorder the index
             before = connection.total_changes
             connection.executemany(
-                "INSERT INTO chunks (device_id, t0, ends, shard, arrived, fs, seq, flags, checksum, pcm)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device_id, t0) DO NOTHING",
+                "INSERT INTO chunks (stored, device_id, t0, ends, shard, arrived, fs, seq, flags, checksum, pcm)"
+                f" VALUES ({stored:d}, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device_id, t0) DO NOTHING",
                 (
-                    (c.device_id, c.t0, c.end, c.shard, arrived, c.fs, c.seq, c.flags, c.checksum(), _pcm(c.samples))
+                    (c.device_id, c.t0, c.end, c.shard, c.arrived, c.fs, c.seq, c.flags, c.checksum(), _pcm(c.samples))
                     for c in chunks
                 ),
             )
             conflicts = 0
             if connection.total_changes - before < len(chunks):
                 find = "SELECT checksum FROM chunks WHERE device_id = ? AND t0 = ?"
-                stored = (connection.execute(find, (c.device_id, c.t0)).fetchone()[0] for c in chunks)
-                conflicts = sum(theirs != chunk.checksum() for theirs, chunk in zip(stored, chunks, strict=True))
+                known = (connection.execute(find, (c.device_id, c.t0)).fetchone()[0] for c in chunks)
+                conflicts = sum(theirs != chunk.checksum() for theirs, chunk in zip(known, chunks, strict=True))
         return Written(stored=len(chunks) - conflicts, conflicts=conflicts)
 
     def read_chunks(self, shards: Collection[int], since: int, limit: int = 50_000) -> ChunkPage:
@@ -78,7 +81,7 @@ class SqliteStore:
 
     def cursor_at(self, time: int) -> int:
         with self._database.read("cursor_at") as connection:
-            find = "SELECT arrival FROM chunks WHERE arrived >= ? ORDER BY arrived, arrival LIMIT 1"
+            find = "SELECT arrival FROM chunks WHERE stored >= ? ORDER BY stored, arrival LIMIT 1"
             row = connection.execute(find, (time,)).fetchone()
             return int(row[0]) if row else _end(connection)
 
@@ -157,7 +160,7 @@ class SqliteStore:
     def read_strip(self, alert_id: str) -> Strip | None:
         with self._database.read("read_strip") as connection:
             row = connection.execute(
-                f"SELECT {_CHUNK} FROM strips WHERE alert_id = ?",
+                f"SELECT {_STRIP} FROM strips WHERE alert_id = ?",
                 (alert_id,),
             ).fetchone()
         return Strip(alert_id, _chunk(*row)) if row else None
@@ -179,12 +182,8 @@ class SqliteStore:
             return tuple(Baseline(*row) for row in connection.execute(find, (_json(shards),)))
 
     def prune(self, before: int) -> int:
-        """Forget what is older than `before` (µs): chunks by arrival, all else by its own time. Returns rows removed.
-
-        InfluxDB does this by its bucket's retention; here the owner of the file calls it now and then.
-        """
         statements = (
-            ("chunks", "arrival IN (SELECT arrival FROM chunks WHERE arrived < ? ORDER BY arrived LIMIT ?)"),
+            ("chunks", "arrival IN (SELECT arrival FROM chunks WHERE stored < ? ORDER BY stored LIMIT ?)"),
             ("scores", "id IN (SELECT id FROM scores WHERE ends < ? ORDER BY ends LIMIT ?)"),
             ("alerts", "id IN (SELECT id FROM alerts WHERE decided_at < ? ORDER BY decided_at LIMIT ?)"),
             ("acks", "(at, alert_id, by_whom) IN (SELECT at, alert_id, by_whom FROM acks WHERE at < ? LIMIT ?)"),
@@ -194,12 +193,14 @@ class SqliteStore:
         removed = 0
         for table, condition in statements:
             while True:
+                begun = time.perf_counter()
                 with self._database.write("prune") as connection:  # short transactions: ingest waits for each
                     statement = f"DELETE FROM {table} WHERE {condition}"
                     count = connection.execute(statement, (before, _PRUNED_AT_ONCE)).rowcount
                 removed += count
                 if count < _PRUNED_AT_ONCE:
                     break
+                time.sleep((time.perf_counter() - begun) * (1 / _PRUNE_SHARE - 1))  # a lock given back is not a turn
         return removed
 
     def health(self) -> None:
@@ -218,8 +219,8 @@ def _pcm(samples: NDArray[np.int16]) -> bytes:
     return samples.astype("<i2", copy=False).tobytes()
 
 
-def _chunk(device_id: str, t0: int, fs: float, pcm: bytes, seq: int, flags: int) -> Chunk:
-    return Chunk(device_id, t0, fs, np.frombuffer(pcm, dtype="<i2"), seq, flags)
+def _chunk(device_id: str, t0: int, fs: float, pcm: bytes, seq: int, flags: int, arrived: int = 0) -> Chunk:
+    return Chunk(device_id, t0, fs, np.frombuffer(pcm, dtype="<i2"), seq, flags, arrived)
 
 
 def _end(connection: Any) -> int:

@@ -28,7 +28,7 @@ def chunk(device: str = "a", t0: int = T, fs: float = 250.0, n: int | None = Non
 
 
 def plain(chunks: Sequence[Chunk]) -> set[tuple]:
-    return {(c.device_id, c.t0, c.fs, c.seq, c.flags, tuple(c.samples.tolist())) for c in chunks}
+    return {(c.device_id, c.t0, c.fs, c.seq, c.flags, c.arrived, tuple(c.samples.tolist())) for c in chunks}
 
 
 def drain(store: Store, cursor: int, shards=ALL, limit: int = 50_000) -> tuple[list[Chunk], int]:
@@ -95,10 +95,10 @@ def alert(number: int = 0, **more) -> AlertEvent:
 class Contract:
     def test_chunks_come_back_exactly(self, store: Store):
         written = [
-            chunk("a.b-c_d", T + 1, fs=250, seq=2**32 - 1, flags=LEAD_OFF | GAP_BEFORE),
+            chunk("a.b-c_d", T + 1, fs=250, seq=2**32 - 1, flags=LEAD_OFF | GAP_BEFORE, arrived=T + 1_234_567),
             chunk("0", T + 123_457, fs=100, n=1),
             chunk("-" * 32, T + 5, fs=1000, seq=1),
-            chunk("x", T, fs=360),
+            chunk("x", T, fs=360, arrived=1),
             chunk("y", T + 999_999, fs=333.333, n=333),
             chunk("z", T - 1, fs=128.5, n=77),
         ]
@@ -130,6 +130,12 @@ class Contract:
         assert store.write_chunks([c]) == Written(stored=1, conflicts=0)
         assert plain(drain(store, cursor)[0]) == plain([c])
         assert len(store.read_span("a", T, T + SECOND)) == 1
+
+    def test_samples_that_arrive_again_are_the_same_chunk(self, store: Store):
+        c = chunk(arrived=T + SECOND)
+        assert store.write_chunks([c]) == Written(1, 0)
+        assert store.write_chunks([replace(c, arrived=T + 9 * SECOND)]) == Written(1, 0)
+        assert plain(store.read_span("a", T, T + SECOND)) == plain([c])
 
     def test_the_first_write_wins_and_the_second_is_counted(self, store: Store):
         first, second, good = chunk(seed=1), chunk(seed=2), chunk(t0=T + SECOND)
@@ -342,6 +348,13 @@ class Contract:
         store.write_baselines([newer])
         assert store.read_baselines(ALL) == (newer, b)
         assert store.read_baselines([]) == ()
+
+    def test_pruning_leaves_what_is_young(self, store: Store):
+        now = time.time_ns() // 1000
+        store.write_chunks([chunk(t0=now)])
+        store.write_scores(windows(["a"], [now]))
+        assert store.prune(now - 3600 * SECOND) == 0
+        assert len(store.read_span("a", now, now + SECOND)) == len(store.read_windows(0, 1, 0)) == 1
 
     def test_it_answers(self, store: Store):
         store.health()

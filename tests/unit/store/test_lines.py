@@ -38,6 +38,7 @@ chunks = st.builds(
     samples,
     st.integers(0, 2**32 - 1),
     st.integers(0, 3),
+    st.integers(0, 2**62),
 )
 
 
@@ -72,7 +73,9 @@ def test_a_chunk_is_one_point_that_holds_all_of_it(chunk):
         "seq": chunk.seq,
     }
     back = lines.chunk_from_pcm(chunk.device_id, chunk.t0, point["fields"]["pcm"])
-    assert (back.fs, back.seq, back.flags, back.checksum()) == (chunk.fs, chunk.seq, chunk.flags, chunk.checksum())
+    for name in ("fs", "seq", "flags", "arrived"):
+        assert getattr(back, name) == getattr(chunk, name)
+    assert back.checksum() == chunk.checksum()
 
 
 @given(chunks)
@@ -82,6 +85,8 @@ def test_samples_are_points_in_millivolts_at_their_exact_times(chunk):
     assert [point["fields"]["voltage"] for point in points] == [v / 1000 for v in chunk.samples.tolist()]
     assert [point["time"] for point in points] == lines.sample_times(chunk.t0, chunk.fs, len(chunk.samples))
     assert ["chunk" in point["fields"] for point in points] == [True] + [False] * (len(points) - 1)
+    about = (len(chunk.samples), round(chunk.fs * 1000), chunk.seq, chunk.flags, chunk.arrived)
+    assert points[0]["fields"]["chunk"] == " ".join(map(str, about))
     assert all(point["tags"] == {"device_id": chunk.device_id, "shard": str(chunk.shard)} for point in points)
 
 
@@ -110,16 +115,16 @@ def test_a_point_without_a_time_is_dated_by_the_server():
     assert lines.line("m", {"a": "b"}, {"f": True}, None) == b"m,a=b f=true\n"
 
 
-@pytest.mark.parametrize("damage", ["", "AQ==", "!!!!", "AgAAAAAAAAAAAAAA", "AQAAAAAAAAAAAA"])
+@pytest.mark.parametrize("damage", ["", "AQ==", "!!!!", "AgAAAAAAAAAAAAAA", "AQAAAAAAAAAAAA", "AQ" + "A" * 38])
 def test_pcm_of_another_version_or_cut_short_is_refused(damage):
     with pytest.raises(ValueError, match=r"pcm|base64|padding|Only"):
         lines.chunk_from_pcm("a", T, damage)
 
 
 def test_pcm_is_as_documented():
-    chunk = Chunk("a", T, 250.0, np.array([1, -2], np.int16), seq=7, flags=1)
+    chunk = Chunk("a", T, 250.0, np.array([1, -2], np.int16), seq=7, flags=1, arrived=T + 5)
     (point,) = parsed(lines.chunk_line(chunk))
-    assert base64.b64decode(point["fields"]["pcm"]) == struct.pack("<BBIIhh", 1, 1, 7, 250_000, 1, -2)
+    assert base64.b64decode(point["fields"]["pcm"]) == struct.pack("<BBIIqhh", 2, 1, 7, 250_000, T + 5, 1, -2)
 
 
 def test_alerts_acknowledgements_strips_and_baselines_have_the_documented_tags():

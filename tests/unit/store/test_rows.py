@@ -1,6 +1,7 @@
 """Annotated CSV, Flux text, layouts' decoding and the choice of windows: the pure parts of the InfluxDB store."""
 
 import base64
+import struct
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def signal(*chunks: Chunk, without: int = -1) -> list[Table]:
         "device_id": tuple(c.device_id for c in chunks),
         "_field": ("chunk",) * len(chunks),
         "_time": tuple(f"{np.datetime64(c.t0 * 1000, 'ns')}Z" for c in chunks),
-        "_value": tuple(f"{len(c.samples)} {round(c.fs * 1000)} {c.seq} {c.flags}" for c in chunks),
+        "_value": tuple(f"{len(c.samples)} {round(c.fs * 1000)} {c.seq} {c.flags} {c.arrived}" for c in chunks),
     }
     voltages = {
         "device_id": tuple(c.device_id for c, _, _ in points),
@@ -86,13 +87,13 @@ def signal(*chunks: Chunk, without: int = -1) -> list[Table]:
 
 
 def test_samples_become_their_chunks_again_and_half_written_ones_wait():
-    first = Chunk("a", 0, 333.333, np.arange(-100, 100, dtype=np.int16), 5, 1)
+    first = Chunk("a", 0, 333.333, np.arange(-100, 100, dtype=np.int16), 5, 1, 123)
     second = Chunk("a", 700_000, 250.0, np.arange(50, dtype=np.int16), 6)
     elsewhere = Chunk("b", 0, 250.0, np.arange(9, dtype=np.int16))
     decode = LAYOUTS["Samples"].decode
     found = decode(signal(second, elsewhere, first))
-    assert [(c.device_id, c.t0, c.fs, c.seq, c.flags, c.checksum()) for c in found] == [
-        (c.device_id, c.t0, c.fs, c.seq, c.flags, c.checksum()) for c in (first, elsewhere, second)
+    assert [(c.device_id, c.t0, c.fs, c.seq, c.flags, c.arrived, c.checksum()) for c in found] == [
+        (c.device_id, c.t0, c.fs, c.seq, c.flags, c.arrived, c.checksum()) for c in (first, elsewhere, second)
     ]
     assert [(c.device_id, c.t0) for c in decode(signal(first, second, without=199))] == [("a", 700_000)]
     assert [(c.device_id, c.t0) for c in decode(signal(first, second, without=249))] == [("a", 0)]
@@ -100,7 +101,7 @@ def test_samples_become_their_chunks_again_and_half_written_ones_wait():
 
 
 def test_a_chunk_that_somebody_else_wrote_wrong_hides_no_other():
-    good = base64.b64encode(b"\x01\x00" + (7).to_bytes(4, "little") + (250_000).to_bytes(4, "little") + b"\x05\x00")
+    good = base64.b64encode(struct.pack("<BBIIqh", 2, 0, 7, 250_000, 0, 5))
     columns = {
         "device_id": ("a", "b"),
         "_time": ("2024-01-01T00:00:00Z",) * 2,
@@ -108,6 +109,9 @@ def test_a_chunk_that_somebody_else_wrote_wrong_hides_no_other():
     }
     (found,) = LAYOUTS["Chunks"].decode([Table(columns, 2)])
     assert (found.device_id, found.seq, found.fs, found.samples.tolist()) == ("b", 7, 250.0, [5])
+    voltages, heads = signal(Chunk("a", 0, 250.0, np.ones(9, np.int16)), Chunk("b", 0, 250.0, np.ones(9, np.int16)))
+    wrong = Table(heads.columns | {"_value": ("9 250000 0 0", heads.columns["_value"][1])}, 2)
+    assert [c.device_id for c in LAYOUTS["Samples"].decode([voltages, wrong])] == ["b"]
 
 
 def test_the_choice_of_windows_is_even_and_by_seed_alone():

@@ -103,6 +103,38 @@ def test_pruning_keeps_what_is_young_and_never_reuses_a_cursor(path):
     store.close()
 
 
+def test_writers_get_their_turn_while_much_is_pruned(path, monkeypatch):
+    monkeypatch.setattr("holter.store.sqlite._PRUNED_AT_ONCE", 2)
+    times = iter([1000, 5000, 5001])
+    store, other = SqliteStore(path, clock=lambda: next(times)), SqliteStore(path, clock=lambda: 5000)
+    store.write_chunks([chunk(t0=T + i * SECOND, n=2) for i in range(5)])
+    pauses = []
+
+    def write_meanwhile(seconds):
+        pauses.append(seconds)
+        assert other.write_chunks([chunk("b", T + len(pauses), n=2)]) == Written(1, 0)
+
+    monkeypatch.setattr("holter.store.sqlite.time.sleep", write_meanwhile)
+    assert store.prune(2000) == 5
+    assert len(pauses) == 2
+    assert min(pauses) > 0
+    assert {c.device_id for c in store.read_chunks(range(64), 0).chunks} == {"b"}
+    store.close()
+    other.close()
+
+
+def test_closing_ends_a_pruning(path, monkeypatch):
+    monkeypatch.setattr("holter.store.sqlite._PRUNED_AT_ONCE", 1)
+    store = SqliteStore(path, clock=lambda: 1000)
+    store.write_chunks([chunk("a"), chunk("b"), chunk("c")])
+    monkeypatch.setattr("holter.store.sqlite.time.sleep", lambda _: store.close())
+    with pytest.raises(StoreRefusedError, match="is closed"):
+        store.prune(2000)
+    again = SqliteStore(path)
+    assert len(again.read_chunks(range(64), 0).chunks) == 2
+    again.close()
+
+
 def test_a_commit_is_on_disk_and_the_file_is_private(path, store):
     with store._database.read("test") as connection:
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
@@ -111,12 +143,13 @@ def test_a_commit_is_on_disk_and_the_file_is_private(path, store):
     assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
 
 
-def test_a_newer_schema_is_refused(path, store):
+@pytest.mark.parametrize("version", [VERSION - 1, VERSION + 1])
+def test_another_schema_is_refused(path, store, version):
     store.close()
     with sqlite3.connect(path) as connection:
-        connection.execute(f"PRAGMA user_version = {VERSION + 1}")
+        connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
-    with pytest.raises(StoreRefusedError, match=f"schema {VERSION + 1}, this Holter knows up to {VERSION}"):
+    with pytest.raises(StoreRefusedError, match=f"schema {version}, this Holter reads {VERSION}"):
         SqliteStore(path)
 
 
