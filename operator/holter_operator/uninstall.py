@@ -70,7 +70,7 @@ def main() -> int:
         return 1
     if left:
         _say(
-            f"still there after {settings.deletion:g} s: {', '.join(left)}. Does the operator run? See its log and theirs, "
+            f"still there after {settings.deletion:g} s: {', '.join(left)}. See the operator's log and their events, "
             "then run helm uninstall again. With --no-hooks they stay, and wait for an operator when they are deleted."
         )
         return 1
