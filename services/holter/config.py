@@ -31,6 +31,7 @@ class IngestConfig(CohortConfig):
     log_bytes: int = 4 << 30
     layout: Literal["Chunks", "Samples"] = "Chunks"
     access: Literal["Token", "Open"] = "Token"
+    retention: float = Field(720 * 3600.0, ge=3600, description="how long the embedded store keeps what it has")
 
 
 class Webhook(_Model):

@@ -1,15 +1,16 @@
-"""The log's records: a packed chunk and its CRC-32, found again behind any damage. Pure."""
+"""The log's records: a packed chunk, its arrival and a CRC-32, found again behind any damage. Pure."""
 
 import struct
 import sys
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holter.chunk import Chunk
 from holter.frame import HEADER_BYTES, MAGIC, MAX_SAMPLES, FrameError, pack, unpack
 
-_CRC = struct.Struct("<I")
-MAX_RECORD_BYTES = HEADER_BYTES + 2 * MAX_SAMPLES + _CRC.size
+_ARRIVED, _CRC = struct.Struct("<q"), struct.Struct("<I")
+_TRAILER_BYTES = _ARRIVED.size + _CRC.size
+MAX_RECORD_BYTES = HEADER_BYTES + 2 * MAX_SAMPLES + _TRAILER_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,8 @@ class Scan:
 
 
 def record(chunk: Chunk) -> bytes:
-    """Header, samples, CRC-32 of both; the header's `n` gives the length."""
-    packed = pack(chunk)
+    """Header and samples as in a frame, the arrival, CRC-32 of all that; the header's `n` gives the length."""
+    packed = pack(chunk) + _ARRIVED.pack(chunk.arrived)
     return packed + _CRC.pack(zlib.crc32(packed))
 
 
@@ -47,7 +48,9 @@ def scan(block: bytes, *, final: bool, limit: int = sys.maxsize) -> Scan:
     offset = damaged = 0
     while offset < len(block) and len(chunks) < limit:
         try:
-            chunk, _, end = unpack(block, offset, _CRC.size)
+            chunk, _, end = unpack(block, offset, _TRAILER_BYTES)
+            (arrived,) = _ARRIVED.unpack_from(block, end)
+            end += _ARRIVED.size
             if _CRC.unpack_from(block, end)[0] != zlib.crc32(memoryview(block)[offset:end]):
                 raise FrameError("crc", "does not match")
         except FrameError:
@@ -59,6 +62,6 @@ def scan(block: bytes, *, final: bool, limit: int = sys.maxsize) -> Scan:
             damaged += beyond - offset
             offset = beyond
             continue
-        chunks.append(chunk)
+        chunks.append(replace(chunk, arrived=arrived))
         offset = end + _CRC.size
     return Scan(chunks, offset, damaged)

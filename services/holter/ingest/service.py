@@ -18,6 +18,7 @@ from holter.ingest.commit import Commits, LogBrokenError
 from holter.ingest.http import READ_AND_DROPPED, application
 from holter.ingest.intake import Intake, now
 from holter.ingest.measures import Measures
+from holter.ingest.prune import prune_hourly
 from holter.ingest.records import MAX_RECORD_BYTES
 from holter.ingest.stream import StreamHandler
 from holter.ingest.timeline import Timeline
@@ -27,6 +28,7 @@ from holter.ingest.writer import Drain, Writer
 from holter.keys import KeyFileError, KeyFolder
 from holter.settings import SettingError, Settings
 from holter.store.open import open_store
+from holter.store.protocol import Store
 
 ANSWER_SECONDS = 5.0
 """What requests under way are given when the process ends."""
@@ -65,11 +67,7 @@ class Service:
         self._tls = _tls(settings.tls)
         self.measures = Measures(config.cohort)
         self.log = Log(settings.state / "log", config.log_bytes)
-        drain = Drain(
-            self.log,
-            lambda: open_store(settings.store, layout=self.intake.config.layout, writer=settings.pod),
-            self.measures,
-        )
+        drain = Drain(self.log, self._open_store, self.measures)
         self.writer = Writer(drain, config, self.measures)
         self.commits = Commits(self.log, self.writer.committed)
         keys = self._keys
@@ -98,6 +96,7 @@ class Service:
         server = self._serve_devices()
         udp = UdpPort(self.intake, settings.listen, settings.port("udp")) if self.intake.config.udp else None
         watching = asyncio.create_task(self._watch())
+        pruning = asyncio.create_task(prune_hourly(self._open_store, lambda: self.intake.config.retention, now))
         self._fault = None
         self.udp_port = None if udp is None else udp.port
         ports = {"http": self.http_port, "udp": self.udp_port}
@@ -106,7 +105,7 @@ class Service:
         failing = asyncio.create_task(self.commits.broken.wait())
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({failing, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (failing, stopping, watching):
+        for task in (failing, stopping, watching, pruning):
             task.cancel()
         self._fault = "is closing"
         _log.info("closing", bytes_to_store=self.log.backlog, fault=self.commits.fault)
@@ -127,6 +126,9 @@ class Service:
     def broken(self) -> str | None:
         """Why the process had to end by itself."""
         return self.commits.fault
+
+    def _open_store(self) -> Store:
+        return open_store(self._settings.store, layout=self.intake.config.layout, writer=self._settings.pod)
 
     def _serve_devices(self) -> HTTPServer:
         server = _DeviceServer(

@@ -35,7 +35,8 @@ class Placed:
 
     Attributes:
         t0: of its first sample.
-        parts: the chunks to keep, each at most one second, in order; empty when all of it was there already.
+        parts: the chunks to keep, each at most one second, in order, dated with their arrival; empty when all of it was
+            there already.
         accepted: samples that are kept or were there already.
         repeated: those of them that were there already.
         conflicting: samples that are not kept because others were accepted for the same device and `t0`.
@@ -102,6 +103,7 @@ class Timeline:
                 sends faster than its rate says.
         """
         device = self._devices.get(chunk.device_id) or _Device()
+        chunk = replace(chunk, arrived=now)
         if timed:
             _check_clock(chunk.t0, now)
             placed, missing, reanchored = chunk, _missing(device, chunk), False

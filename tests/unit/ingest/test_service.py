@@ -12,10 +12,13 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient
 
 from holter.config import IngestConfig
+from holter.ingest import prune
 from holter.ingest import service as module
+from holter.ingest.intake import now
 from holter.ingest.service import _load_certificate, _tls
 from holter.keys import KeyFileError, bearer
 from holter.settings import SettingError, Settings
+from holter.store.sqlite import SqliteStore
 
 T0 = 1_750_000_000_000
 OLD, NEW = bytes(range(32)), b"n" * 32
@@ -58,6 +61,32 @@ async def test_a_new_process_knows_what_the_last_one_took(tmp_path, start, docum
         assert (await ingest.send(document(500, t0=T0 + 500))).code == 202
         chunks = await ingest.stored()
         assert [(c.t0 // 1000 - T0, len(c.samples)) for c in chunks] == [(0, 250), (1000, 125), (1500, 250)]
+
+
+async def test_the_arrival_outlives_a_process_that_could_not_store(tmp_path, start, document, monkeypatch):
+    monkeypatch.setattr(module, "STORE_SECONDS", 0.0)
+    (tmp_path / "file").write_text("")
+    before = now()
+    async with start(f"sqlite:{tmp_path / 'file' / 'no.db'}") as ingest:
+        assert (await ingest.send(document(500, t0=T0))).code == 202
+        after = now()
+    async with start() as ingest:
+        assert (await ingest.send(document(t0=T0 + 2000))).code == 202
+        first, second, later = await ingest.stored()
+        assert before <= first.arrived == second.arrived <= after < later.arrived <= now()
+
+
+async def test_the_store_is_pruned_with_the_configured_retention(start, monkeypatch):
+    monkeypatch.setattr(prune, "FIRST", 0.0)
+    asked = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(
+        SqliteStore, "prune", lambda _, before: loop.call_soon_threadsafe(asked.put_nowait, before) and 0
+    )
+    begun = now()
+    async with start(retention=7200), asyncio.timeout(10):
+        age = now() - await asked.get()
+    assert 7200 * 10**6 <= age <= 7200 * 10**6 + (now() - begun)
 
 
 async def test_a_log_that_cannot_be_written_answers_503_and_ends_the_process(start, document, monkeypatch):

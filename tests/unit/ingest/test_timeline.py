@@ -30,6 +30,20 @@ def test_the_first_chunk_without_t0_ends_at_its_arrival(timeline, chunk):
     assert placed.parts[0].flags == 0
 
 
+@pytest.mark.parametrize("timed", [True, False])
+def test_every_part_of_a_body_is_dated_with_its_arrival(timeline, chunk, timed):
+    body = chunk(t0=NOW - 3 * S, n=700)
+    assert [p.arrived for p in timeline.place(body, timed=timed, now=NOW).parts] == [NOW] * 3
+    again = timeline.place(replace(body, t0=NOW - 2 * S), timed=True, now=NOW + 5)
+    assert {p.arrived for p in again.parts} == {NOW + 5}
+
+
+def test_what_arrives_again_later_is_the_same(timeline, chunk):
+    timeline.place(chunk(NOW), timed=True, now=NOW)
+    placed = timeline.place(chunk(NOW), timed=True, now=NOW + S)
+    assert (placed.parts, placed.repeated, placed.conflicting) == ((), 250, 0)
+
+
 def test_chunks_without_t0_continue_whatever_the_network_does(timeline, chunk):
     arrivals = [NOW, NOW + S + 300_000, NOW + 2 * S - 400_000, NOW + 3 * S + 900_000]
     starts = [untimed(timeline, chunk(), now).t0 for now in arrivals]

@@ -54,12 +54,13 @@ def everything(log, start=START):
 
 
 def keys(chunks):
-    return [(c.device_id, c.t0, c.samples.tobytes()) for c in chunks]
+    return [(c.device_id, c.t0, c.arrived, c.samples.tobytes()) for c in chunks]
 
 
 @pytest.fixture
 def row(chunk):
-    return [chunk(t0=1_750_000_000_000_000 + i * 1_000_000, n=4 + i, first=i) for i in range(5)]
+    first = 1_750_000_000_000_000
+    return [chunk(t0=first + i * 1_000_000, n=4 + i, first=i, arrived=first + 7**i) for i in range(5)]
 
 
 def test_every_truncation_keeps_every_whole_record(row):
