@@ -32,6 +32,7 @@ from holter_operator.reconcile.provision_state import (
     CreateBucket,
     DeleteBucket,
     Issue,
+    Plan,
     Provisioned,
     Refused,
     Removed,
@@ -145,6 +146,16 @@ class Influx:
         except InfluxError as error:
             return _refused(error, changes)
         return _refused(stale or unavailable(access, "it does not stay as it is set"), changes)
+
+    def settled(self, wanted: Wanted, access: Access, secrets: Mapping[Component, str | None]) -> bool:
+        """Whether all is as `ensure` left it; no when InfluxDB does not say. Looks at the listing alone."""
+        known = self._organisation(access)
+        try:
+            observed = known.listing.observed(wanted.uid, wanted.bucket)
+        except InfluxError:
+            return False
+        plan = decide(wanted, observed, self._tokens(wanted, secrets), self._grace)
+        return isinstance(plan, Plan) and not plan.actions and plan.bucket is not None
 
     def remove(self, uid: str, access: Access, *, delete_bucket: bool) -> Removed | Refused:
         """Revoke a cohort's tokens and, if asked for, delete its own bucket; fine when all is gone already.

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
 import urllib3
@@ -69,9 +68,9 @@ def connect(environ: Mapping[str, str] = os.environ) -> client.ApiClient:
     """
     configuration = client.Configuration()
     if "KUBERNETES_SERVICE_HOST" in environ and not environ.get("KUBECONFIG"):
-        config.load_incluster_config(client_configuration=configuration)
+        config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
     else:
-        config.load_kube_config(client_configuration=configuration, persist_config=False)
+        config.load_kube_config(client_configuration=configuration, persist_config=False)  # type: ignore[no-untyped-call]
     configuration.retries = False  # a pass is repeated as a whole
     configuration.connection_pool_maxsize = 64
     api = client.ApiClient(configuration)
@@ -218,7 +217,7 @@ class Kube:
         status = 0
         try:
             response = self._api.call_api(*request, _request_timeout=TIMEOUT)
-            content = response.read()
+            content: bytes = response.read()  # type: ignore[no-untyped-call]
             status = response.status
         except (client.ApiException, urllib3.exceptions.HTTPError, OSError) as error:
             raise KubeError(0, "Unreachable", f"no answer from the API server: {error}") from error

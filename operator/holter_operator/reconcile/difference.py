@@ -22,15 +22,15 @@ _IDENTITY = ("apiVersion", "kind")
 _METADATA = ("name", "namespace", "uid")
 
 
-def stamped(desired: Object) -> Object:
-    """The object with its digest, as it is applied."""
+def stamped(desired: Object, of: Any = None) -> Object:
+    """The object with its digest, or that of what it was made of, as it is applied."""
     built = deepcopy(desired)
-    built["metadata"].setdefault("annotations", {})[APPLIED] = digest(desired)
+    built["metadata"].setdefault("annotations", {})[APPLIED] = digest(desired if of is None else of)
     return built
 
 
 def difference(desired: Object, live: Live | None) -> str | None:
-    """Why a stamped object has to be applied: `missing`, `changed`, the first field that drifted; None when it has not."""
+    """Why a stamped object has to be applied: `missing`, `changed`, or the first field that drifted; None if not."""
     if live is None:
         return "missing"
     annotations = live.owned.get("f:metadata", {}).get("f:annotations", {})

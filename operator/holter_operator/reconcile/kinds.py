@@ -16,7 +16,7 @@ class Kind:
         api_version: group and version, or the version alone of the core group.
         name: as objects say it.
         plural: as paths say it.
-        runs: whether its spec and status tell of pods.
+        runs: whether its spec and status are looked at.
         optional: as `build.given` names it, where the kind may be missing.
     """
 
@@ -50,6 +50,7 @@ DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments", runs=True)
 STATEFUL_SET = Kind("apps/v1", "StatefulSet", "statefulsets", runs=True)
 CRON_JOB = Kind("batch/v1", "CronJob", "cronjobs")
 JOB = Kind("batch/v1", "Job", "jobs")
+SERVICE = Kind("v1", "Service", "services", runs=True)
 POD = Kind("v1", "Pod", "pods")
 EVENT = Kind("v1", "Event", "events")
 ROLE_BINDING = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
@@ -61,7 +62,7 @@ CHILDREN = (
     Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
     SECRET,
     CONFIG_MAP,
-    Kind("v1", "Service", "services"),
+    SERVICE,
     Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
     DEPLOYMENT,
     STATEFUL_SET,

@@ -152,6 +152,19 @@ class Cache:
             self._drop(live.key)
             return True
 
+    def unlabelled(self, live: Live) -> str | None:
+        """An object that belongs to no cohort.
+
+        Returns:
+            The cohort that it belonged to when it was last told of.
+        """
+        with self._lock:
+            before = self._objects.get(live.key)
+            if before is None or before.version >= live.version:
+                return None
+            self._drop(live.key)
+            return before.cohort
+
     def replace(
         self, kind: Kind, found: Iterable[Live], version: int, namespaces: Iterable[str]
     ) -> set[tuple[str, str]]:

@@ -12,6 +12,7 @@ _EXTRAS = {"operator": "kopf", "services": "numba", "records": "wfdb"}
 _SUMMARIES = {
     "validate": "Check cohort files against the CRD: schema, defaults and CEL rules, offline.",
     "plan": "Print every object that a cohort becomes, as YAML.",
+    "operate": "Watch cohorts on a Kubernetes cluster and keep them running (a service).",
     "up": "Run a cohort on this machine and keep it as its file says.",
     "demo": "Run a cohort of simulated patients here and tell who was alerted on, why and when.",
     "ingest": "Take in ECG over HTTP, WebSocket and UDP (a service: run by `up` or a pod).",

@@ -1,0 +1,139 @@
+"""How a workload is, and why it is not well, from itself, its pods and events. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from holter_operator.build.meta import Object
+from holter_operator.reconcile.live import Live
+
+_STARTING = frozenset({"ContainerCreating", "PodInitializing"})
+_BY_ITSELF = frozenset({"Pending", "Starting", "Unready", "Rolling"})
+MOST = 400
+"""Characters of another program's message that a condition repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a workload is not available.
+
+    Attributes:
+        reason: CamelCase.
+        message: names the pod and its last reason.
+        waits: it may well pass by itself; what does not is a fault.
+    """
+
+    reason: str
+    message: str
+    waits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A workload's numbers.
+
+    Attributes:
+        kind: Deployment or StatefulSet.
+        name: its name.
+        wanted: pods that it should have.
+        replicas: pods that there are.
+        updated: those of the newest template.
+        ready: those that are ready.
+        observed: whether its controller has seen the newest spec.
+    """
+
+    kind: str
+    name: str
+    wanted: int = 0
+    replicas: int = 0
+    updated: int = 0
+    ready: int = 0
+    observed: bool = False
+
+    @property
+    def available(self) -> bool:
+        """Whether all that is wanted is there, in its newest form."""
+        return self.observed and self.updated >= self.wanted and self.ready >= self.wanted > 0
+
+    @property
+    def rolling(self) -> bool:
+        """Whether it is on its way to its newest form."""
+        return not self.observed or self.updated < self.wanted or self.replicas != self.wanted
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+def workload(kind: str, name: str, live: Live | None) -> Workload:
+    """The numbers of a Deployment or StatefulSet."""
+    if live is None:
+        return Workload(kind, name)
+    status, wanted = live.status, live.spec.get("replicas", 1)
+    # A StatefulSet that has rolled says nothing of updated pods.
+    rolled = kind == "StatefulSet" and status.get("currentRevision") == status.get("updateRevision")
+    updated = status.get("replicas", 0) if rolled else status.get("updatedReplicas", 0)
+    return Workload(
+        kind,
+        name,
+        wanted=wanted,
+        replicas=status.get("replicas", 0),
+        updated=updated,
+        ready=status.get("readyReplicas", 0),
+        observed=status.get("observedGeneration", 0) >= live.generation and not live.deleting,
+    )
+
+
+def trouble(found: Workload, live: Live | None, pods: Sequence[Object], events: Iterable[Object]) -> Trouble:
+    """Why a workload that is not available is not.
+
+    Args:
+        found: its numbers.
+        live: itself.
+        pods: its pods.
+        events: about itself, and about its pods.
+    """
+    told = sorted(events, key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "", reverse=True)
+    for pod in sorted(pods, key=lambda p: p["metadata"]["name"]):
+        fault = _pod(pod, told)
+        if fault:
+            return Trouble(fault[0], f"{found}: {fault[1]}", waits=fault[0] in _BY_ITSELF)
+    conditions = live.status.get("conditions", ()) if live else ()
+    for condition in conditions:
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            return Trouble("PodsRefused", f"{found} makes no pod: {condition['message'][:MOST]}", waits=False)
+    if len(pods) < found.wanted:
+        for event in told:
+            if event.get("reason") == "FailedCreate":
+                return Trouble("PodsRefused", f"{found} makes no pod: {event['message'][:MOST]}", waits=False)
+    if not found.observed or found.updated < found.wanted:
+        return Trouble("Rolling", f"{found}: {found.updated} of {found.wanted} pods are of the newest form", waits=True)
+    return Trouble("Unready", f"{found}: {found.ready} of {found.wanted} pods are ready", waits=True)
+
+
+def _pod(pod: Object, events: Iterable[Object]) -> tuple[str, str] | None:
+    name, status = pod["metadata"]["name"], pod.get("status") or {}
+    if "deletionTimestamp" in pod["metadata"] or _is(status, "Ready"):
+        return None
+    of_pod = [e for e in events if e["involvedObject"].get("name") == name]
+    for container in status.get("containerStatuses", ()):
+        waiting, last = container["state"].get("waiting"), container.get("lastState", {}).get("terminated")
+        if waiting and waiting.get("reason") not in _STARTING:
+            ended = f"; it last ended with {last['exitCode']} ({last.get('reason', 'no reason')})" if last else ""
+            said = waiting.get("message") or "no message"
+            return waiting["reason"], f"pod {name} is waiting, {waiting['reason']}: {said[:MOST]}{ended}"
+    scheduled = next((c for c in status.get("conditions", ()) if c["type"] == "PodScheduled"), None)
+    if scheduled and scheduled["status"] == "False":
+        return "Unschedulable", f"pod {name} finds no node: {scheduled.get('message', '')[:MOST]}"
+    for event in of_pod:
+        if event.get("type") == "Warning" and event.get("reason") in ("FailedMount", "FailedAttachVolume", "Failed"):
+            return event["reason"], f"pod {name}, {event['reason']}: {event['message'][:MOST]}"
+    for event in of_pod:
+        if event.get("type") == "Warning" and event.get("reason") == "Unhealthy":
+            return "Unready", f"pod {name} runs but is not ready: {event['message'][:MOST]}"
+    if status.get("phase") in (None, "Pending"):
+        return "Pending", f"pod {name} is not scheduled yet" if not scheduled else f"pod {name} is starting"
+    return "Starting", f"pod {name} is not ready yet"
+
+
+def _is(status: Mapping[str, Any], kind: str) -> bool:
+    return any(c["type"] == kind and c["status"] == "True" for c in status.get("conditions", ()))

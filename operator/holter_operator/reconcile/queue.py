@@ -1,0 +1,126 @@
+"""Which cohort is looked at next: each key once however often it is woken, never twice at a time, failures later."""
+
+import asyncio
+import heapq
+import random
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+import structlog
+
+K = TypeVar("K", bound=Hashable)
+
+SETTLE = 0.1
+"""Seconds that a woken key waits: what comes together is one reason."""
+
+FIRST_RETRY, LONGEST_RETRY = 0.5, 120.0
+SPREAD = 0.2
+"""Share by which times are spread, so that a thousand cohorts do not come at once."""
+
+log = structlog.get_logger()
+
+
+class Queue(Generic[K]):
+    """Keys with times.
+
+    Args:
+        work: looks at a key; gives the seconds until it is to be looked at again unless it is woken before. When it
+            raises, it is tried again, later each time.
+        clock: monotonic seconds.
+        chance: 0..1.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[K], Awaitable[float | None]],
+        clock: Callable[[], float] | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._work = work
+        self._clock = clock or asyncio.get_running_loop().time
+        self._chance = chance
+        self._due: dict[K, float] = {}
+        self._heap: list[tuple[float, int, K]] = []
+        self._count = 0
+        self._busy: set[K] = set()
+        self._failures: dict[K, int] = {}
+        self._wake = asyncio.Condition()
+
+    def __len__(self) -> int:
+        now = self._clock()
+        return sum(1 for due in self._due.values() if due <= now)
+
+    async def add(self, key: K, after: float = SETTLE) -> None:
+        """Look at a key, at the latest in so many seconds."""
+        async with self._wake:
+            self._put(key, self._clock() + after)
+            self._wake.notify()
+
+    async def run(self, workers: int) -> None:
+        """Serve, so many keys at a time, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(self._serve())
+
+    async def _serve(self) -> None:
+        while True:
+            key = await self._next()
+            again: float | None
+            try:
+                again = await self._work(key)
+                self._failures.pop(key, None)
+                again = None if again is None else again * self._spread()
+            except Exception as error:
+                failures = self._failures.get(key, 0)
+                self._failures[key] = failures + 1
+                again = (
+                    max(getattr(error, "retry_after", None) or 0, min(LONGEST_RETRY, FIRST_RETRY * 2**failures))
+                    * self._spread()
+                )
+            async with self._wake:
+                self._busy.discard(key)
+                if again is not None:
+                    self._put(key, self._clock() + again)
+                self._wake.notify_all()
+
+    async def _next(self) -> K:
+        async with self._wake:
+            while True:
+                key, wait = self._take()
+                if key is not None:
+                    return key
+                try:
+                    await asyncio.wait_for(self._wake.wait(), wait)
+                except TimeoutError:
+                    continue
+
+    def _take(self) -> tuple[K | None, float | None]:
+        """A key whose time has come, or the seconds until one's does."""
+        now, aside = self._clock(), []
+        try:
+            while self._heap:
+                due, _, key = self._heap[0]
+                if self._due.get(key) != due:
+                    heapq.heappop(self._heap)  # it was asked for earlier than this, and has been served
+                elif due > now:
+                    return None, due - now
+                elif key in self._busy:
+                    aside.append(heapq.heappop(self._heap))
+                else:
+                    heapq.heappop(self._heap)
+                    del self._due[key]
+                    self._busy.add(key)
+                    return key, None
+            return None, None
+        finally:
+            for entry in aside:
+                heapq.heappush(self._heap, entry)
+
+    def _put(self, key: K, due: float) -> None:
+        if due < self._due.get(key, float("inf")):
+            self._due[key] = due
+            self._count += 1
+            heapq.heappush(self._heap, (due, self._count, key))
+
+    def _spread(self) -> float:
+        return 1 + SPREAD * (2 * self._chance() - 1)
