@@ -14,7 +14,8 @@ from scipy.fft import rfft
 from holter.model.jit import njit
 from holter.model.spec import FeatureSpec, standardise
 from holter.signal.filters import FS
-from holter.signal.patient import BEATS, RAW
+from holter.signal.patient import BEATS
+from holter.signal.ring import newest
 
 FEATURES: tuple[FeatureSpec, ...] = (
     # shape: unlike the patient's own normal beats
@@ -75,19 +76,20 @@ def _collect(
     for i in range(slots.size):
         rec = state[slots[i]]
         _beats(rec, samples, beats[i])
-        for j in range(samples):
-            raw[i, j] = rec.raw[(rec.n - samples + j) % RAW]
+        newest(rec.raw, rec.n, raw[i])
 
 
 def _spectrum(raw: NDArray[np.float32]) -> NDArray[np.floating]:
     """The ln power of five bands, tilt, ln SD and ln kurtosis of each window, shape (n, 8)."""
     n = raw.shape[1]
-    x = raw - raw.mean(axis=1, keepdims=True)
-    power = np.abs(rfft(x * np.hanning(n).astype(np.float32), axis=1)) ** 2
     edges = [round(e * n / FS) for e in _EDGES]
+    x = raw - raw.mean(axis=1, keepdims=True)
+    spectrum = rfft(x * np.hanning(n).astype(np.float32), axis=1)[:, : edges[-1]]
+    power = spectrum.real**2 + spectrum.imag**2
     bands = np.log(np.stack([power[:, a:b].sum(axis=1) for a, b in pairwise(edges)], axis=1) + 1e-9)
-    m2 = np.mean(x**2, axis=1) + 1e-12
-    m4 = np.mean(x**4, axis=1)
+    square = x * x
+    m2 = square.mean(axis=1) + 1e-12
+    m4 = np.einsum("ij,ij->i", square, square) / n
     tilt = bands[:, 0] - bands[:, 2]
     return np.column_stack([bands, tilt, 0.5 * np.log(m2), np.log(m4 / m2**2 + 1e-9)])
 

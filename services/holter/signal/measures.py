@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from holter.model.jit import njit
 from holter.signal.filters import FS
 from holter.signal.patient import BEATS, LEARN, SECONDS
+from holter.signal.ring import newest
 
 NAMES = (
     "slopeL", "count2", "slope", "d_leak", "leak", "p2.5_5", "leakL", "d_count2", "mobL", "d_slope", "llf", "d_mobL",
@@ -61,9 +62,10 @@ def _leak(v: NDArray[np.float32], dv: NDArray[np.float32]) -> float:
     if half < 1 or half >= v.size:
         return 1.0
     top, bottom = 0.0, 0.0
-    for i in range(half, v.size):
-        top += abs(v[i] + v[i - half])
-        bottom += abs(v[i]) + abs(v[i - half])
+    now, then = v[half:], v[: v.size - half]
+    for i in range(now.size):
+        top += abs(now[i] + then[i])
+        bottom += abs(now[i]) + abs(then[i])
     return float(top / bottom) if bottom > 0 else 1.0
 
 
@@ -79,10 +81,11 @@ def _autocorrelation(v: NDArray[np.float32], rate: float) -> tuple[float, float,
         return 0.0, 0.0, 0.0
     lowest, highest, at = 1.0, -1.0, 0
     for lag in range(1, int(0.6 * rate) + 1):
-        total = 0.0
-        for i in range(lag, n):
-            total += v[i] * v[i - lag]
-        r = total / (n - lag) / power
+        total = np.float32(0.0)
+        now, then = v[lag:], v[: n - lag]
+        for i in range(n - lag):
+            total += now[i] * then[i]
+        r = float(total) / (n - lag) / power
         lowest = min(lowest, r)
         if lag >= 0.15 * rate and r > highest:
             highest, at = r, lag
@@ -138,9 +141,9 @@ def _shape(v: NDArray[np.float32], dv: NDArray[np.float32], rate: float) -> tupl
 def _window(ring: NDArray[np.float32], end: int, v: NDArray[np.float32], dv: NDArray[np.float32]) -> None:
     """Copy the last samples, mean removed, and their differences."""
     n = v.size
+    newest(ring, end, v)
     mean = 0.0
     for i in range(n):
-        v[i] = ring[(end - n + i) % ring.size]
         mean += v[i]
     mean /= n
     for i in range(n):

@@ -9,8 +9,9 @@ from holter.model.jit import njit
 from holter.signal import filters
 from holter.signal.beats import own_normal, settle
 from holter.signal.filters import BLOCK, COMPLEX, HIGH, LETHAL, NOISE, QRS, SHAPE, SLOW, WANDER
-from holter.signal.patient import BEATS, CLUSTERS, RAW, RING, SECONDS, TEMPLATE
+from holter.signal.patient import BEATS, CLUSTERS, SECONDS, TEMPLATE
 from holter.signal.qrs import scan
+from holter.signal.ring import append, newest
 
 _LSB = 0.00125
 """mV: neighbours nearer than this are equal (one step of a device's converter, rounded to µV)."""
@@ -71,14 +72,13 @@ def _template_correlation(rec: Any) -> float:
     A place counts only when its energy is 0.4..2.5 times the template's (in norm).
     """
     n = BLOCK // 2
-    x = np.empty(n + _HALF, np.float64)
-    first = rec.n - 2 * (n + _HALF)
-    if first < 0:
+    if rec.n < 2 * (n + _HALF):
         return 0.0
-    for i in range(n + _HALF):
-        x[i] = rec.shape[(first + 2 * i) % RING]
+    recent = np.empty(2 * (n + _HALF), np.float32)
+    newest(rec.shape, rec.n, recent)
+    x = recent[::2].copy()
     best = 0.0
-    t = np.empty(_HALF)
+    t = np.empty(_HALF, np.float32)
     for k in range(CLUSTERS):
         if rec.bank_seen[k] < 2 or not own_normal(rec, k):
             continue
@@ -102,7 +102,7 @@ def _template_correlation(rec: Any) -> float:
             square += new * new
             own = np.sqrt(max(square - total * total / _HALF, 1e-12))
             if 0.4 * norm < own < 2.5 * norm:
-                dot = 0.0
+                dot = np.float32(0.0)
                 for j in range(_HALF):
                     dot += t[j] * x[i + j]
                 best = max(best, dot / (norm * own))
@@ -161,12 +161,10 @@ def advance(
         if holes[i] > 0.1:
             _break(rec)
         filters.run(rec.zi, x, bands)
-        for j in range(BLOCK):
-            rec.raw[(rec.n + j) % RAW] = x[j]
-            rec.lethal[(rec.n + j) % RING] = bands[LETHAL, j]
-            rec.shape[(rec.n + j) % RING] = bands[SHAPE, j]
-        for j in range(0, BLOCK, 2):
-            rec.slow[((rec.n + j) // 2) % (RING // 2)] = bands[SLOW, j]
+        append(rec.raw, rec.n, x)
+        append(rec.lethal, rec.n, bands[LETHAL])
+        append(rec.shape, rec.n, bands[SHAPE])
+        append(rec.slow, rec.n // 2, bands[SLOW, ::2])
         _figures(rec, x, bands, s)
         scan(rec, bands[QRS])
         rec.n += BLOCK
