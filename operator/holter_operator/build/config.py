@@ -38,6 +38,7 @@ def ingest(cohort: Cohort) -> dict[str, Any]:
         "logBytes": int(size_in_bytes(spec.log.size) * LOG_SHARE),
         "layout": cohort.spec.storage.layout,
         "access": cohort.spec.access.mode,
+        "retention": cohort.spec.storage.retention,
     }
 
 

@@ -23,6 +23,7 @@ def test_ingest(files):
         log_bytes=int(0.9 * 8 * 2**30),
         layout="Samples",
         access="Token",
+        retention=168 * 3600,
     )
 
 
