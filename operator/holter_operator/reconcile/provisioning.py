@@ -1,6 +1,6 @@
 """A cohort's bucket and tokens: which connection, what the Secrets hold, and what status says of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from holter_operator.build import names
 from holter_operator.build.given import Component, Connection, Given
 from holter_operator.build.meta import Object
 from holter_operator.build.serviceaccounts import components
+from holter_operator.io.influx import FirstUser, SetUp
 from holter_operator.reconcile.kinds import SECRET
 from holter_operator.reconcile.live import Key, Live
 from holter_operator.reconcile.provision import wanted
@@ -30,6 +31,9 @@ class Provisioner(Protocol):
 
     def remove(self, uid: str, access: Access, *, delete_bucket: bool) -> Removed | Refused:
         """Take them away."""
+
+    def set_up(self, access: Access, first: FirstUser) -> SetUp | Refused:
+        """Set up an InfluxDB that is empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,8 @@ class Provisioning:
         asked = wanted(cohort, document["metadata"]["uid"], parts, _rotation(document))
         tokens = {part: found.get("token") if found else None for part, found in held.items()}
         answer = self._influx.ensure(asked, access, tokens)
+        if isinstance(answer, Refused) and self._set_up(cohort, access):
+            answer = self._influx.ensure(asked, access, tokens)
         if isinstance(answer, Refused):
             bucket = Bucket(
                 before.get("name"),
@@ -138,15 +144,21 @@ class Provisioning:
             )
         else:
             where = f"the operator's connection, {self._folder}"
-            values = {}
-            for name in ("url", "org", "token"):
-                file = self._folder / name
-                if file.is_file():
-                    values[name] = file.read_text(encoding="utf-8", errors="replace")
+            values = _read(self._folder, ("url", "org", "token"))
         missing = [name for name in ("url", "org", "token") if not values.get(name, "").strip()]
         if missing:
             return Problem("ConnectionIncomplete", f"{where} lacks {', '.join(missing)}; url, org and token are needed")
         return Access(values["url"].strip(), values["org"].strip(), values["token"].strip())
+
+    def _set_up(self, cohort: Cohort, access: Access) -> bool:
+        """Set up the operator's own InfluxDB, if it is empty and its Secret says for whom; whether it was now."""
+        if self._folder is None or cohort.spec.storage.influxdb.connection_secret_ref:
+            return False
+        first = _read(self._folder, ("username", "password"))
+        if not all(first.get(name) for name in ("username", "password")):
+            return False
+        done = self._influx.set_up(access, FirstUser(first["username"], first["password"]))
+        return isinstance(done, SetUp) and done.now
 
     def _held(self, cohort: Cohort, part: Component, live: Mapping[Key, Live]) -> Mapping[str, str] | None:
         """The content of a component's Secret: as last told, or read where only its metadata was."""
@@ -155,6 +167,14 @@ class Provisioning:
         if found is None or found.deleting:
             return None
         return found.data if found.data is not None else self.secret(cohort.namespace, name)
+
+
+def _read(folder: Path, keys: Iterable[str]) -> dict[str, str]:
+    """Those files of a mounted Secret that are there."""
+    files = {key: folder / key for key in keys}
+    return {
+        key: file.read_text(encoding="utf-8", errors="replace").strip() for key, file in files.items() if file.is_file()
+    }
 
 
 def _connection(held: Mapping[str, str] | None) -> Connection | None:
