@@ -5,7 +5,6 @@ import shutil
 import socket
 import subprocess
 import time
-from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,7 +18,6 @@ from holter_operator.build.given import Component
 from holter_operator.io.influx import FirstUser, Influx, SetUp
 from holter_operator.io.influx_api import Api
 from holter_operator.io.influx_http import Http, InfluxError
-from holter_operator.reconcile.provision_access import read_access
 from holter_operator.reconcile.provision_bucket import cohort_mark
 from holter_operator.reconcile.provision_state import Access, Provisioned, Refused, Removed, Wanted
 
@@ -32,10 +30,7 @@ EVERYBODY = frozenset(Component)
 def access():
     if missing := [name for name in _NEEDED if not os.environ.get(name)]:
         pytest.skip(f"{', '.join(missing)} not set: a real InfluxDB 2 is needed")
-    data = {key: os.environ[f"INFLUXDB_{key.upper()}"] for key in ("url", "org", "token")}
-    found = read_access({"data": {key: b64encode(value.encode()).decode() for key, value in data.items()}}, "env")
-    assert isinstance(found, Access), found
-    return found
+    return Access(os.environ["INFLUXDB_URL"], os.environ["INFLUXDB_ORG"], os.environ["INFLUXDB_TOKEN"])
 
 
 @pytest.fixture(scope="session")
@@ -229,6 +224,7 @@ class TestBucket:
         for _ in range(3):
             again = operator.reconcile(wanted)
             assert again == replace(first, changes=())
+            assert operator.influx.settled(wanted, operator.access, operator.secrets)
         assert marked(api, organisation, wanted) == before
         assert (
             call(operator.access, "GET", f"buckets/{bucket.id}").json()["updatedAt"] <= before[-1].created.isoformat()
@@ -244,6 +240,8 @@ class TestBucket:
         assert reasons(changed) == ["BucketUpdated"]
         assert named(api, organisation, wanted.bucket).retention == hours * HOUR
         api.update_bucket(first.bucket_id, wanted.bucket, 30 * HOUR)
+        operator.clock.now += 5
+        assert not operator.influx.settled(replace(wanted, retention=hours * HOUR), operator.access, operator.secrets)
         repaired = operator.reconcile(replace(wanted, retention=hours * HOUR))
         assert reasons(repaired) == ["BucketUpdated"]
         bucket = named(api, organisation, wanted.bucket)
@@ -466,6 +464,43 @@ class TestTrouble:
         again = operator.influx.ensure(replace(wanted, retention=DAY), operator.access, tokens)
         assert reasons(again) == ["BucketCreated", *["TokenIssued"] * 4]
         assert written(again.connections[Component.INGEST]) == 204
+
+    @pytest.mark.parametrize("remembers", [True, False])
+    def test_answers_that_get_lost_leave_nothing_behind(self, remembers, access, asked, api, organisation):
+        """The n-th write is done, but its answer is lost; the operator lives on, or is killed with it."""
+
+        class Losing(Http):
+            left = -1
+
+            def request(self, access, method, path, query=None, body=None):
+                answer = super().request(access, method, path, query, body)
+                self.left -= method != "GET"
+                if method != "GET" and self.left == 0:
+                    raise InfluxError("InfluxDBUnavailable", "the answer is lost", transient=True)
+                return answer
+
+        http = Losing()
+        for lost in range(1, 11):
+            wanted = asked(f"ward-{lost}")
+            operator = Operator(http, access, timedelta(0))
+            http.left = lost
+            first = operator.reconcile(wanted)
+            assert isinstance(first, Refused) == (lost <= 9), "a bucket, and two writes for each of four tokens"
+            http.left = -1
+            if not remembers:
+                operator = Operator(http, access, timedelta(0))
+            found = operator.reconcile(wanted)
+            operator.reconcile(wanted)
+            assert len(marked(api, organisation, wanted)) == 4
+            assert sum(one.name == wanted.bucket for one in api.buckets(organisation)) == 1
+            assert written(found.connections[Component.INGEST]) == 204
+            http.left = lost
+            operator.influx.remove(wanted.uid, access, delete_bucket=True)
+            http.left = -1
+            assert isinstance(operator.influx.remove(wanted.uid, access, delete_bucket=True), Removed)
+            assert marked(api, organisation, wanted) == []
+            assert named(api, organisation, wanted.bucket) is None
+        http.close()
 
     def test_many_cohorts_share_one_listing_from_threads(self, access, asked):
         class Counting(Http):

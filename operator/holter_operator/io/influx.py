@@ -1,15 +1,14 @@
 """Buckets and tokens of InfluxDB 2 for cohorts. What is done is decided in `reconcile/provision.py`.
 
     influx = Influx()  # one per operator; thread-safe, for `asyncio.to_thread`
-    access = read_access(secret, "Secret st-mary/influxdb")  # or the operator's own; Access | Refused
-    found = influx.ensure(wanted(cohort, uid, components), access, {Component.INGEST: read_token(secret), …})
+    found = influx.ensure(wanted(cohort, uid, components), Access(url, org, token), {Component.INGEST: "its token", …})
     match found:
         case Provisioned():  …   # apply the Secrets of `found.connections` at once: InfluxDB shows a token only once
         case Refused():      …   # condition BucketReady=False with its reason and message
 
 Calls for one cohort must not overlap (the operator's lock per cohort), and tokens must come from Secrets read just
-before, not from a watch's cache. Nothing here raises for what InfluxDB does or does not do; every call is bounded:
-a dead InfluxDB costs about 5 s once and nothing for the next 5 s, a silent one 20 s per request.
+before, not from a watch's cache. Nothing here raises for what InfluxDB does or does not do, and every request is
+bounded (`Http`). While an organisation is known to fail, one thread tries again and the others are refused at once.
 """
 
 import threading
@@ -25,6 +24,7 @@ from holter_operator.io.influx_api import Api
 from holter_operator.io.influx_http import Http, InfluxError, unavailable
 from holter_operator.io.influx_listing import SharedListing
 from holter_operator.reconcile.provision import decide, decide_removal
+from holter_operator.reconcile.provision_access import unusable
 from holter_operator.reconcile.provision_state import (
     Access,
     Action,
@@ -111,6 +111,8 @@ class Influx:
             access: the namespace's own connection if `wanted.own_connection`, else the operator's.
             secrets: the token in each component's Secret as it is now; None or left out when there is none.
         """
+        if (refused := unusable(access)) is not None:
+            return refused
         known = self._organisation(access)
         self._settle(wanted.uid, secrets)
         changes: list[Change] = []
@@ -123,35 +125,30 @@ class Influx:
                 if isinstance(plan, Refused):
                     return replace(plan, changes=tuple(changes))
                 if not plan.actions and plan.bucket is not None:
-                    held = {
-                        component: self._plain(wanted.uid, component, secrets, of)
-                        for component, of in plan.held.items()
-                    }
+                    plain = self._plain(wanted.uid, secrets)
                     connections = {
-                        component: Connection(access.url, access.org, plan.bucket.name, token)
-                        for component, token in held.items()
+                        component: Connection(access.url, access.org, plan.bucket.name, plain[held])
+                        for component, held in plan.held.items()
                     }
                     return Provisioned(
                         plan.bucket.name, plan.bucket.id, plan.adopted, connections, tuple(changes), plan.due_in
                     )
                 try:
-                    for action in plan.actions:
-                        self._do(known, wanted.uid, action)
-                        _note(wanted.uid, action, changes)
+                    self._carry_out(known, wanted.uid, plan.actions, changes)
                 except InfluxError as error:
                     if error.status not in _STALE:
                         raise
                     stale = error
-                    known.listing.forget()
         except InfluxError as error:
             return _refused(error, changes)
         return _refused(stale or unavailable(access, "it does not stay as it is set"), changes)
 
     def settled(self, wanted: Wanted, access: Access, secrets: Mapping[Component, str | None]) -> bool:
         """Whether all is as `ensure` left it; no when InfluxDB does not say. Looks at the listing alone."""
-        known = self._organisation(access)
+        if unusable(access) is not None:
+            return False
         try:
-            observed = known.listing.observed(wanted.uid, wanted.bucket)
+            observed = self._organisation(access).listing.observed(wanted.uid, wanted.bucket)
         except InfluxError:
             return False
         plan = decide(wanted, observed, self._tokens(wanted, secrets), self._grace)
@@ -162,13 +159,13 @@ class Influx:
 
         Call it when the pods are gone: what they still drain needs their tokens.
         """
+        if (refused := unusable(access)) is not None:
+            return refused
         known = self._organisation(access)
         changes: list[Change] = []
-        known.listing.forget()
         try:
-            for action in decide_removal(known.listing.observed(uid, ""), delete_bucket=delete_bucket):
-                self._do(known, uid, action)
-                _note(uid, action, changes)
+            actions = decide_removal(known.listing.observed(uid, ""), delete_bucket=delete_bucket)
+            self._carry_out(known, uid, actions, changes)
         except InfluxError as error:
             return _refused(error, changes)
         self._issued.pop(uid, None)
@@ -176,6 +173,8 @@ class Influx:
 
     def set_up(self, access: Access, first: FirstUser) -> SetUp | Refused:
         """Set up an empty InfluxDB with `access`' organisation and token; leave another as it is."""
+        if (refused := unusable(access)) is not None:
+            return refused
         api = self._organisation(access).api
         try:
             if not api.may_be_set_up():
@@ -218,9 +217,22 @@ class Influx:
             for component in wanted.components
         }
 
-    def _plain(self, uid: str, component: Component, secrets: Mapping[Component, str | None], held: str) -> str:
-        issued = self._issued.get(uid, {}).get(component, {})
-        return issued.get(held) or secrets[component] or ""
+    def _plain(self, uid: str, secrets: Mapping[Component, str | None]) -> dict[str, str]:
+        """All known tokens of a cohort, by fingerprint."""
+        issued = [found for each in self._issued.get(uid, {}).values() for found in each.values()]
+        return {fingerprint(token): token for token in (*secrets.values(), *issued) if token}
+
+    def _carry_out(self, known: _Known, uid: str, actions: Sequence[Action], changes: list[Change]) -> None:
+        for action in actions:
+            try:
+                self._do(known, uid, action)
+            except InfluxError:
+                # It may have been done all the same, or what was listed is no more so.
+                known.listing.forget()
+                raise
+            if not isinstance(action, Supersede):
+                changes.append(action.change)
+                _log.info(action.change.message, reason=action.change.reason, cohort_uid=uid)
 
     def _do(self, known: _Known, uid: str, action: Action) -> None:
         api, listing = known.api, known.listing
@@ -245,12 +257,6 @@ class Influx:
             case Revoke():
                 api.delete_authorization(action.id)
                 listing.write(lambda it: it.drop_authorization(uid, action.id))
-
-
-def _note(uid: str, action: Action, changes: list[Change]) -> None:
-    if not isinstance(action, Supersede):
-        changes.append(action.change)
-        _log.info(action.change.message, reason=action.change.reason, cohort_uid=uid)
 
 
 def _refused(error: InfluxError, changes: Sequence[Change]) -> Refused:

@@ -87,7 +87,7 @@ class Http:
         Raises:
             InfluxError: no answer, or another than success.
         """
-        url = f"{access.url}/api/v2/{path}"
+        url = f"{access.url.rstrip('/')}/api/v2/{path}"
         headers = {"Authorization": f"Token {access.token}", "Accept-Encoding": "identity"}
         try:
             response = self._pool.request(
