@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from holter.model.jit import njit
 from holter.signal import filters
 from holter.signal.beats import own_normal, settle
-from holter.signal.filters import BLOCK, COMPLEX, HIGH, LETHAL, NOISE, QRS, SHAPE, SLOW, WANDER
+from holter.signal.filters import BLOCK, COMPLEX, HIGH, LANES, LETHAL, NOISE, QRS, SHAPE, SLOW, WANDER
 from holter.signal.patient import BEATS, CLUSTERS, SECONDS, TEMPLATE
 from holter.signal.qrs import scan
 from holter.signal.ring import append, newest
@@ -122,6 +122,41 @@ def _break(rec: Any) -> None:
 
 
 @njit()
+def _open(rec: Any, second: int, hole: float, lead_off: bool, first: float) -> None:
+    """Begin a second: where it does not follow the last one, filters begin anew and what was lost is a hole."""
+    if rec.n == 0:
+        filters.start(rec.zi, first)
+    if rec.second > 0 and second != rec.second + 1:
+        lost = second - rec.second - 1
+        if lost < 0 or lost >= SECONDS:  # the clock was set back, or all that the rings tell is long ago
+            rec.hole[:] = 1.0
+        for k in range(1, min(lost, SECONDS) + 1):
+            rec.hole[(rec.second + k) % SECONDS] = 1.0
+        filters.start(rec.zi, first)
+        _break(rec)
+    rec.second = second
+    rec.hole[second % SECONDS] = hole
+    rec.lead_off[second % SECONDS] = 1 if lead_off else 0
+    if hole > 0.1:
+        _break(rec)
+
+
+@njit()
+def _take(rec: Any, x: NDArray[np.float32], bands: NDArray[np.float32]) -> None:
+    """Take a filtered second in: rings, figures, beats, template correlation."""
+    s = rec.second % SECONDS
+    append(rec.raw, rec.n, x)
+    append(rec.lethal, rec.n, bands[LETHAL])
+    append(rec.shape, rec.n, bands[SHAPE])
+    append(rec.slow, rec.n // 2, bands[SLOW, ::2])
+    _figures(rec, x, bands, s)
+    scan(rec, bands[QRS])
+    rec.n += BLOCK
+    settle(rec, rec.n)
+    rec.ncc[s] = _template_correlation(rec)
+
+
+@njit()
 def advance(
     state: NDArray[np.void],
     slots: NDArray[np.int64],
@@ -140,33 +175,22 @@ def advance(
         lead_off: shape (n,), what the device says.
         seconds: shape (n,), int64, event time at the end of the block, s since the epoch.
     """
+    zi = np.zeros((filters.SECTIONS, 2, LANES))
+    x = np.zeros((BLOCK, LANES), np.float32)
+    filtered = np.empty((filters.BANDS, BLOCK, LANES), np.float32)
     bands = np.empty((filters.BANDS, BLOCK), np.float32)
-    for i in range(slots.size):
-        rec = state[slots[i]]
-        x = blocks[i]
-        if rec.n == 0:
-            filters.start(rec.zi, x[0])
-        if rec.second > 0 and seconds[i] != rec.second + 1:
-            lost = seconds[i] - rec.second - 1
-            if lost < 0 or lost >= SECONDS:  # the clock was set back, or all that the rings tell is long ago
-                rec.hole[:] = 1.0
-            for k in range(1, min(lost, SECONDS) + 1):
-                rec.hole[(rec.second + k) % SECONDS] = 1.0
-            filters.start(rec.zi, x[0])
-            _break(rec)
-        rec.second = seconds[i]
-        s = rec.second % SECONDS
-        rec.hole[s] = holes[i]
-        rec.lead_off[s] = 1 if lead_off[i] else 0
-        if holes[i] > 0.1:
-            _break(rec)
-        filters.run(rec.zi, x, bands)
-        append(rec.raw, rec.n, x)
-        append(rec.lethal, rec.n, bands[LETHAL])
-        append(rec.shape, rec.n, bands[SHAPE])
-        append(rec.slow, rec.n // 2, bands[SLOW, ::2])
-        _figures(rec, x, bands, s)
-        scan(rec, bands[QRS])
-        rec.n += BLOCK
-        settle(rec, rec.n)
-        rec.ncc[s] = _template_correlation(rec)
+    for group in range(0, slots.size, LANES):
+        lanes = min(LANES, slots.size - group)
+        for lane in range(lanes):
+            i = group + lane
+            rec = state[slots[i]]
+            _open(rec, seconds[i], holes[i], lead_off[i], blocks[i, 0])
+            zi[:, :, lane] = rec.zi
+            x[:, lane] = blocks[i]
+        filters.run(zi, x, filtered)
+        for lane in range(lanes):
+            i = group + lane
+            rec = state[slots[i]]
+            rec.zi[:] = zi[:, :, lane]
+            bands[:] = filtered[:, :, lane]
+            _take(rec, blocks[i], bands)
