@@ -4,7 +4,11 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
+from numpy.typing import NDArray
+
 from holter.alert import AlertEvent, Category, Kind, Priority, Transition
+from holter.chunk import MICROSECONDS
 from holter.metrics import Metrics
 
 STAGES = ("read", "compute", "decide", "commit", "write")
@@ -25,7 +29,7 @@ class Telemetry:
         self._unowned = metrics.gauge("holter_shards_unowned", "Shards that no worker looks at, as seen from here.")
         self._delay = metrics.histogram(
             "holter_sample_to_decision_seconds",
-            "Arrival of the last sample to decision.",
+            "Arrival at ingest of the sample that completed a second, or a window, to its committed decision.",
             path=("life_threatening", "window"),
         )
         self._late = metrics.counter("holter_late_chunks_total", "Chunks that came after their second was judged.")
@@ -52,16 +56,20 @@ class Telemetry:
         finally:
             self._of(self._stage, stage=name).observe(time.perf_counter() - began)
 
-    def decided(self, seconds: Iterable[float], windows: Iterable[float]) -> None:
-        """Seconds from arrival to decision: one for each patient's second, one for each window."""
-        life_threatening = self._of(self._delay, path="life_threatening")
-        for value in seconds:
-            life_threatening.observe(value)
-        window, count = self._of(self._delay, path="window"), 0
-        for value in windows:
-            window.observe(value)
-            count += 1
-        self._of(self._windows).inc(count)
+    def decided(self, at: float, seconds: NDArray[np.int64], windows: NDArray[np.int64]) -> None:
+        """Decisions were committed.
+
+        Args:
+            at: wall clock, s since the epoch.
+            seconds: shape (n,), int64, arrival of what completed each patient's second, µs since the epoch, 0 unknown.
+            windows: shape (m,), likewise for each window.
+        """
+        for path, arrived in (("life_threatening", seconds), ("window", windows)):
+            observe = self._of(self._delay, path=path).observe
+            # Ingest has a clock of its own, which may be a little ahead.
+            for delay in np.maximum(at - arrived[arrived > 0] / MICROSECONDS, 0.0).tolist():
+                observe(delay)
+        self._of(self._windows).inc(len(windows))
 
     def alerts(self, events: Iterable[AlertEvent]) -> None:
         """Count what was raised."""

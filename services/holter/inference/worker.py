@@ -5,6 +5,7 @@ the same chunks, and a crash after it delivers from the outbox.
 """
 
 import time
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -14,9 +15,10 @@ import structlog
 
 from holter.alert import AlertEvent, Transition
 from holter.chunk import MICROSECONDS
+from holter.inference.arrivals import Arrivals
 from holter.inference.decision import Decision
 from holter.inference.decision.life import Life
-from holter.inference.engine import Engine, Tick
+from holter.inference.engine import Engine
 from holter.inference.outbox import Outbox
 from holter.inference.silence import Silence
 from holter.inference.strips import Strips
@@ -32,6 +34,8 @@ ACKNOWLEDGEMENTS_EVERY = 2.0
 REMEMBER = 24 * 3600.0
 BASELINE_VALID = 24 * 3600 * MICROSECONDS
 _SCORES_KEPT = 200_000
+_CURSOR_STEP = 100_000
+"""µs of the wall clock: how closely a cursor is placed in time."""
 _log = structlog.get_logger()
 
 
@@ -68,6 +72,7 @@ class Worker:
     def __init__(self, parts: Parts, shards: Collection[int], clock: Callable[[], float] = time.time) -> None:
         self._parts, self._shards, self._clock = parts, shards, clock
         self._silence = Silence()
+        self._arrivals = Arrivals()
         self._strips = Strips(parts.store)
         self._cursor = 0
         self._baselines: dict[str, Baseline] = {}
@@ -87,6 +92,7 @@ class Worker:
         resume = self._parts.outbox.cursor()
         warm = store.cursor_at(round((now - WARM_UP) * MICROSECONDS))
         self._cursor = warm if resume is None else min(resume, warm)
+        self._arrivals.since = self._judged_until(resume, now)
         self._baselines = {baseline.device_id: baseline for baseline in store.read_baselines(self._shards)}
         since = round((now - REMEMBER) * MICROSECONDS)
         known = {event.id: event for event in store.read_alerts(since)}
@@ -98,6 +104,14 @@ class Worker:
             self._strips.want(event, now)
         self._acknowledged_until = since
         _log.info("restored", cursor=self._cursor, baselines=len(self._baselines), events=len(events))
+
+    def _judged_until(self, resume: int | None, now: float) -> int:
+        """About when (wall clock, µs) the chunk came that `resume` stands before; 0 when nothing is read twice."""
+        if resume is None or resume <= self._cursor:
+            return 0
+        times = range(round((now - WARM_UP) * MICROSECONDS), round(now * MICROSECONDS), _CURSOR_STEP)
+        found = bisect_left(times, resume, key=self._parts.store.cursor_at)
+        return times[found - 1] if found else 0
 
     def use(self, model: Model | None, trained_at: float) -> None:
         """Swap the model, between two cycles; None leaves the ordered score alone at work."""
@@ -155,9 +169,9 @@ class Worker:
             if abs(newest - baseline.at) < BASELINE_VALID and not parts.engine.restore(device_id, baseline.payload):
                 _log.warning("baseline_unusable", device_id=device_id)
         events: list[AlertEvent] = []
-        ticks: list[Tick] = []
+        seconds, windows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         missing = 0
-        stream = parts.engine.push(page.chunks)
+        stream = parts.engine.push(self._arrivals.hear(page.chunks))
         while True:
             with parts.telemetry.stage("compute"):
                 tick = next(stream, None)
@@ -165,15 +179,14 @@ class Worker:
                 break
             with parts.telemetry.stage("decide"):
                 events += parts.decision.step(tick)
-            ticks.append(tick)
+            arrived = self._arrivals.take(tick, parts.engine.device_ids)
+            seconds.append(arrived)
+            windows.append(arrived[tick.windows])
             missing += round(float(tick.holes.sum()) * 250)
             if tick.scores is not None:
                 self._unwritten.append(tick.scores)
         self._commit(events)
-        done = self._clock()
-        seconds = sum(len(tick.slots) for tick in ticks)
-        windows = sum(len(tick.windows) for tick in ticks)
-        parts.telemetry.decided([done - now] * seconds, [done - now] * windows)
+        parts.telemetry.decided(self._clock(), np.concatenate(seconds), np.concatenate(windows))
         parts.telemetry.cycle(len(parts.engine), parts.engine.late_chunks - self._late, missing)
         self._late = parts.engine.late_chunks
 
@@ -198,6 +211,7 @@ class Worker:
                     silent.device_id, silent.second, "the device has been gone for an hour", revision
                 )
                 parts.engine.forget(silent.device_id)
+                self._arrivals.forget(silent.device_id)
             else:
                 events += parts.life.hold(silent.device_id, silent.second, [silent.condition], revision)
         if events:

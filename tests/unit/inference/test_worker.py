@@ -45,11 +45,12 @@ class Ward:
         self.worker = Worker(parts, range(64), clock=lambda: self.now)
         self.worker.restore()
 
-    def live(self, seconds, cycle=True):
-        """Seconds pass: each patient sends, the worker looks."""
+    def live(self, seconds, cycle=True, lag=0.25):
+        """Seconds pass: each patient sends, which arrives `lag` seconds before it is stored, and the worker looks."""
         for _ in range(seconds):
             self.now += 1
-            self.store.write_chunks([next(chunks) for chunks in self.streams])
+            arrived = round((self.now - lag) * MICROSECONDS)
+            self.store.write_chunks([replace(next(chunks), arrived=arrived) for chunks in self.streams])
             if cycle:
                 self.worker.cycle()
 
@@ -83,6 +84,70 @@ def test_from_store_to_outbox_and_scores(patients):
         patients.value("holter_alerts_total", category="physiological", priority="high", kind="ventricular_tachycardia")
         == 1
     )
+
+
+def delays(patients, path):
+    """How often, and how long on average (s), `path` took from sample to decision."""
+    name = "holter_sample_to_decision_seconds"
+    count = patients.value(f"{name}_count", path=path)
+    return count, patients.value(f"{name}_sum", path=path) / count if count else 0.0
+
+
+def test_from_arrival_to_commit_is_measured_for_each_second_and_each_window(patients, monkeypatch):
+    commit = patients.outbox.commit
+
+    def slow(*args):
+        patients.now += 0.125
+        return commit(*args)
+
+    monkeypatch.setattr(patients.outbox, "commit", slow)
+    patients.live(30)
+    assert delays(patients, "life_threatening") == (3 * 30, pytest.approx(0.25 + 0.125))
+    assert delays(patients, "window") == (3 * 5, pytest.approx(0.25 + 0.125))
+
+
+def test_what_a_failed_commit_decided_is_measured_when_it_is_decided_again(patients, monkeypatch):
+    patients.live(20)
+    commit = patients.outbox.commit
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(patients.outbox, "commit", fail)
+    with pytest.raises(OSError, match="disk full"):
+        patients.live(1)
+    assert delays(patients, "life_threatening")[0] == 3 * 20
+    monkeypatch.setattr(patients.outbox, "commit", commit)
+    patients.start()
+    patients.now += 4
+    patients.worker.cycle()
+    assert delays(patients, "life_threatening") == (3, pytest.approx(4.25))
+
+
+def test_a_restart_measures_what_it_catches_up_with_and_not_what_it_only_reads_again(patients):
+    patients.live(100)
+    patients.start()
+    patients.worker.cycle()
+    assert delays(patients, "life_threatening") == (0, 0)
+    patients.live(10, cycle=False)
+    patients.start()
+    patients.worker.cycle()
+    # Ten seconds arrived while it was down, 9.25 to 0.25 s ago.
+    assert delays(patients, "life_threatening") == (3 * 10, pytest.approx(4.75))
+    assert delays(patients, "window") == (3 * 2, pytest.approx(2.75))
+    assert patients.value("holter_inference_windows_total") == 3 * 21
+
+
+def test_arrivals_that_are_not_known_or_ahead_of_this_clock(patients):
+    patients.live(20, lag=-0.5)
+    assert delays(patients, "life_threatening") == (3 * 20, 0.0)
+    patients.streams = [(replace(c, arrived=0) for c in chunks) for chunks in patients.streams]
+    for _ in range(10):
+        patients.now += 1
+        patients.store.write_chunks([next(chunks) for chunks in patients.streams])
+        patients.worker.cycle()
+    assert delays(patients, "life_threatening")[0] == 3 * 20
+    assert patients.value("holter_inference_windows_total") == 3 * 5
 
 
 @pytest.mark.parametrize("at", [20, 63, 66, 90, 125])
