@@ -6,6 +6,8 @@ import time
 from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import datetime
+from threading import Thread
+from typing import Any
 
 import click
 import orjson
@@ -88,7 +90,9 @@ class Service:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Until `stopping` is set, or a change asks for a new process."""
-        await asyncio.to_thread(warm)
+        await _compiled(stopping)
+        if stopping.is_set():
+            return
         await self._restored(stopping)
         self._deliver()
         while not stopping.is_set() and not self._restart:
@@ -171,6 +175,28 @@ class Service:
             self._delivery.cancel()
         sinks = build(self.config, self.store, self.outbox, self.settings.webhooks)
         self._delivery = asyncio.create_task(deliver(self.outbox, sinks, self._delivery_metrics))
+
+
+async def _compiled(stopping: asyncio.Event) -> None:
+    """Compile in a thread that does not keep the process: the first time takes half a minute, and it may be stopped."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def run() -> None:
+        try:
+            warm()
+        except Exception as error:
+            loop.call_soon_threadsafe(done.set_exception, error)
+        else:
+            loop.call_soon_threadsafe(done.set_result, None)
+
+    Thread(target=run, daemon=True, name="compile").start()
+    stop = asyncio.ensure_future(stopping.wait())
+    both: set[asyncio.Future[Any]] = {done, stop}
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if done.done():
+        done.result()
 
 
 async def _sleep(seconds: float, stopping: asyncio.Event) -> None:
