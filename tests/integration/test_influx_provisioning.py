@@ -1,6 +1,7 @@
 """Buckets and tokens on a real InfluxDB 2: the rules of provisioning, damage and repair, and what each token may do."""
 
 import os
+import runpy
 import shutil
 import socket
 import subprocess
@@ -9,18 +10,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 import urllib3
 
-from holter_operator.build.given import Component
+from holter.store.open import open_store
+from holter.store.protocol import StoreRefusedError, Written
+from holter_operator.build.given import Component, Connection
 from holter_operator.io.influx import FirstUser, Influx, SetUp
 from holter_operator.io.influx_api import Api
 from holter_operator.io.influx_http import Http, InfluxError
 from holter_operator.reconcile.provision_bucket import cohort_mark
 from holter_operator.reconcile.provision_state import Access, Provisioned, Refused, Removed, Wanted
 
+contract = runpy.run_path(str(Path(__file__).parents[1] / "unit" / "store" / "contract.py"))
 _NEEDED = ("INFLUXDB_URL", "INFLUXDB_TOKEN", "INFLUXDB_ORG")
 HOUR, DAY = 3600, 86400
 EVERYBODY = frozenset(Component)
@@ -407,6 +412,63 @@ class TestTokens:
         fewer = operator.reconcile(replace(wanted, components=EVERYBODY - {Component.CONSOLE}))
         assert reasons(fewer) == ["TokenRevoked"]
         assert written(first.connections[Component.CONSOLE]) == 401
+
+
+class TestServices:
+    """The data plane's own store runs on these tokens."""
+
+    @pytest.fixture
+    def open_as(self, tmp_path):
+        """A component's store; its Secret's keys are the files of a folder."""
+        stores = []
+
+        def opened(component: Component, connection: Connection):
+            mount(tmp_path / component, connection)
+            stores.append(open_store(f"influxdb:{tmp_path / component}", layout="Chunks", writer="here-0"))
+            return stores[-1]
+
+        yield opened
+        for store in stores:
+            store.close()
+
+    def test_each_component_can_do_its_work(self, operator, asked, open_as):
+        connections = operator.reconcile(asked(retention=24 * 365 * 5 * HOUR)).connections
+        stores = {component: open_as(component, one) for component, one in connections.items()}
+        for store in stores.values():
+            store.health()
+        chunk = contract["chunk"]()
+        assert stores[Component.INGEST].write_chunks([chunk]) == Written(1, 0)
+        worker = stores[Component.INFERENCE]
+        found, _ = contract["drain"](worker, contract["just_before_now"](worker))
+        assert contract["plain"](found) == contract["plain"]([chunk])
+        worker.write_scores(contract["windows"](["a"], [chunk.t0 + 10 * contract["SECOND"]]))
+        refit = stores[Component.REFIT]
+        assert refit.list_devices(chunk.t0) == ("a",)
+        assert len(refit.read_windows(chunk.t0, 10, 1).device_ids) == 1
+        with pytest.raises(StoreRefusedError):
+            refit.write_scores(contract["windows"](["b"], [chunk.t0]))
+
+    def test_a_service_lives_through_a_rotation(self, operator, asked, open_as, tmp_path):
+        wanted = asked(retention=24 * 365 * 5 * HOUR)
+        first = operator.reconcile(wanted)
+        operator.reconcile(wanted)
+        ingest = open_as(Component.INGEST, first.connections[Component.INGEST])
+        chunks = [contract["chunk"](t0=contract["T"] + number * contract["SECOND"]) for number in range(3)]
+        assert ingest.write_chunks(chunks[:1]) == Written(1, 0)
+        operator.secrets = {}
+        second = operator.reconcile(wanted)
+        assert ingest.write_chunks(chunks[1:2]) == Written(1, 0), "the new one is not mounted yet"
+        mount(tmp_path / Component.INGEST, second.connections[Component.INGEST])
+        operator.influx = Influx(grace=timedelta(0), clock=operator.clock)
+        assert reasons(operator.reconcile(wanted)) == ["TokenRevoked"] * 4
+        assert ingest.write_chunks(chunks[2:]) == Written(1, 0)
+
+
+def mount(folder: Path, connection: Connection):
+    """What a kubelet does with a component's Secret."""
+    folder.mkdir(exist_ok=True)
+    for key in ("url", "org", "bucket", "token"):
+        (folder / key).write_text(getattr(connection, key))
 
 
 class TestRemoval:

@@ -64,7 +64,6 @@ class Http:
         self._longest = 2 * read
         self._retry = urllib3.Retry(
             attempts - 1,
-            redirect=False,
             allowed_methods=_IDEMPOTENT,
             status_forcelist=_BUSY,
             backoff_factor=0.2,
