@@ -7,7 +7,7 @@ BIN := .venv/bin
 DURATION ?=
 DATA ?=
 
-.PHONY: help setup lock demo lint test integration soak e2e test-browser test-rules cluster-demo evaluate bench scale chaos clean
+.PHONY: help setup lock demo lint test integration soak images e2e test-browser test-rules cluster-demo evaluate bench scale chaos clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,15 @@ lint: setup ## ruff, mypy strict, import layers, CRD
 test: setup ## unit, handler, property and one-machine tests
 	$(BIN)/python -m pytest
 
+# Where images are built: ../shared/cluster loads them into its node, docker and kind do elsewhere.
+CLUSTER ?= $(wildcard ../shared/cluster/cluster)
+IMAGE_PREFIX ?= docker.io/library/holter-
+IMAGE_TAG ?= dev
+export IMAGE_PREFIX IMAGE_TAG
+
+images: ## holter-operator and holter-services, for the cluster of KUBECONFIG
+	scripts/images $(CLUSTER)
+
 integration: setup ## real API server and real InfluxDB: KUBECONFIG, INFLUXDB_URL, INFLUXDB_TOKEN, INFLUXDB_ORG
 	$(BIN)/python -m pytest tests/integration
 
@@ -47,11 +56,11 @@ define WAITS
 	@echo "make $@: not there yet; it comes with $(1)" >&2; exit 2
 endef
 
-e2e: ## image, chart, real pods
-	$(call WAITS,the operator on a cluster)
+e2e: setup images ## image, chart, real pods, real ECG through the Service to an alert: KUBECONFIG, HOLTER_ECG
+	$(BIN)/python -m pytest tests/e2e -x
 
-cluster-demo: ## the demo on a cluster
-	$(call WAITS,the operator on a cluster)
+cluster-demo: images ## the demo on the cluster of KUBECONFIG: chart, InfluxDB, a cohort, simulated patients, their alerts
+	scripts/cluster-demo
 
 test-browser: ## the console in a real Chromium
 	$(call WAITS,the ward console)

@@ -1,0 +1,297 @@
+"""A cluster with a node, the two images, real records; and what the steps share."""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import warnings
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from tests.cluster import Kubectl, eventually
+
+from holter.sim.recording import read
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+SYSTEM, WARD = "holter-system", "holter-e2e"
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+SIGNING_KEY = "a key that the receiver has too"
+
+
+@pytest.fixture(scope="session")
+def kubectl():
+    if not os.environ.get("KUBECONFIG"):
+        pytest.skip("KUBECONFIG is not set: a cluster with a node is needed")
+    for command in ("kubectl", "helm"):
+        if not shutil.which(command):
+            pytest.skip(f"{command} is not on PATH")
+    found = Kubectl()
+    nodes = found.items("nodes")
+    ready = [c for n in nodes for c in n["status"]["conditions"] if c["type"] == "Ready" and c["status"] == "True"]
+    if not ready:
+        pytest.skip(f"a Ready node is needed; this cluster has {len(nodes)} nodes and none is")
+    return found
+
+
+@pytest.fixture(scope="session")
+def images():
+    """Operator and services."""
+    tag = os.environ.get("IMAGE_TAG", "dev")
+    prefix = os.environ.get("IMAGE_PREFIX", "docker.io/library/holter-")
+    return (f"{prefix}operator", f"{prefix}services"), tag
+
+
+@pytest.fixture(scope="session")
+def records():
+    root = Path(os.environ.get("HOLTER_ECG") or ROOT.parent / "shared" / "ecg")
+    if not root.is_dir():
+        pytest.skip(f"{root} is not there: HOLTER_ECG has to name a folder with the records mitdb/ and vfdb/")
+    return root
+
+
+@pytest.fixture(scope="session")
+def namespaces(kubectl):
+    """Two, both under the restricted standard; whatever an earlier run left in them is gone."""
+    for name in (SYSTEM, WARD):
+        kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}})
+    yield SYSTEM, WARD
+    kubectl.run("delete", "cohorts", "--all", "-n", WARD, "--timeout=150s", "--ignore-not-found", check=False)
+    subprocess.run(["helm", "uninstall", "holter", "-n", SYSTEM, "--wait"], capture_output=True, check=False)
+    kubectl.run("delete", "namespace", SYSTEM, WARD, "--wait=false", "--ignore-not-found")
+
+
+@pytest.fixture(scope="session")
+def helm(images, namespaces):
+    """Installs or upgrades the release with the values of these tests."""
+    (operator, services), tag = images
+    values = {
+        "image": {"repository": operator, "tag": tag},
+        "services": {"image": {"repository": services, "tag": tag}},
+        "influxdb": {"install": True, "persistence": {"enabled": False}},
+    }
+
+    def run(command, **more):
+        merged = json.dumps({**values, **more})
+        done = subprocess.run(
+            [
+                "helm",
+                command,
+                "holter",
+                ROOT / "charts" / "holter",
+                "-n",
+                SYSTEM,
+                "--wait",
+                "--timeout=120s",
+                "-f",
+                "-",
+            ],
+            input=merged,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def restricted(name, namespace, image, command, **spec):
+    """A pod under the restricted standard on a read-only root."""
+    container = {
+        "name": "main",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": command,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *spec.pop("mounts", ())],
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {"app": name, "app.kubernetes.io/part-of": "holter"},
+        },
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 1,
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [container],
+            "volumes": [{"name": "tmp", "emptyDir": {}}, *spec.pop("volumes", ())],
+            **spec,
+        },
+    }
+
+
+@pytest.fixture(scope="session")
+def pod():
+    return restricted
+
+
+@pytest.fixture(scope="session")
+def receiver(kubectl, images, namespaces):
+    """A webhook receiver; answers the messages that it got so far."""
+    (_, services), tag = images
+    code = {"receiver.py": (HERE / "receiver.py").read_text()}
+    head = {"apiVersion": "v1", "metadata": {"name": "receiver", "namespace": WARD}}
+    kubectl.apply(
+        head | {"kind": "ConfigMap", "data": code},
+        head | {"kind": "Secret", "stringData": {"secret": SIGNING_KEY}},
+        head | {"kind": "Service", "spec": {"selector": {"app": "receiver"}, "ports": [{"port": 8080}]}},
+        restricted(
+            "receiver",
+            WARD,
+            f"{services}:{tag}",
+            ["python", "/code/receiver.py"],
+            mounts=[{"name": "code", "mountPath": "/code"}],
+            volumes=[{"name": "code", "configMap": {"name": "receiver"}}],
+        ),
+    )
+    kubectl.run("wait", "pod/receiver", "-n", WARD, "--for=condition=Ready", "--timeout=60s")
+    return lambda: [json.loads(line) for line in kubectl.run("logs", "receiver", "-n", WARD).splitlines()]
+
+
+@pytest.fixture(scope="session")
+def toolbox(kubectl, images, namespaces):
+    """Runs a command of toolbox.py in a pod with the cohort's device key and the worker's connection to InfluxDB."""
+    (_, services), tag = images
+    secrets = {"keys": "ward-device-key", "influxdb": "ward-influxdb-inference"}
+    kubectl.apply(
+        restricted(
+            "toolbox",
+            WARD,
+            f"{services}:{tag}",
+            ["sleep", "infinity"],
+            mounts=[{"name": name, "mountPath": f"/{name}", "readOnly": True} for name in secrets],
+            volumes=[{"name": name, "secret": {"secretName": secret}} for name, secret in secrets.items()],
+        )
+    )
+    kubectl.run("wait", "pod/toolbox", "-n", WARD, "--for=condition=Ready", "--timeout=60s")
+
+    def put(path, content):
+        kubectl.run("exec", "-i", "toolbox", "-n", WARD, "--", "sh", "-c", f"cat > {path}", stdin=content)
+
+    def run(*arguments, stdin=None):
+        return json.loads(
+            kubectl.run("exec", "-i", "toolbox", "-n", WARD, "--", "python", "/tmp/toolbox.py", *arguments, stdin=stdin)
+        )
+
+    put("/tmp/toolbox.py", (HERE / "toolbox.py").read_text())
+    run.put = put
+    return run
+
+
+@pytest.fixture(scope="session")
+def replay(toolbox, records):
+    """Sends stretches of records through the Service: {device: (record, start, seconds)}."""
+
+    def run(transport, stretches, speed):
+        content = {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of wfdb's dependencies
+            for device, (record, start, seconds) in stretches.items():
+                found = read(records / record, start=start, seconds=seconds)
+                content[device] = np.rint(np.nan_to_num(found.millivolts) * 1000).astype(np.int16)
+                content[f"{device}.fs"] = np.float64(found.fs)
+        buffer = BytesIO()
+        np.savez(buffer, **content)
+        toolbox.put("/tmp/records.npz", buffer.getvalue())
+        counts = toolbox("replay", transport, f"ward-ingest.{WARD}.svc", speed, "/tmp/records.npz")
+        chunks = sum(-(-len(content[each]) // int(content[f"{each}.fs"])) for each in stretches)
+        samples = sum(len(content[each]) for each in stretches)
+        assert counts == {"acknowledged": chunks, "refused": 0, "waiting": 0}
+        return samples
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def metrics(toolbox):
+    """Samples of a pod's /metrics, as (name, labels, value)."""
+
+    def run(pod):
+        address = pod["status"]["podIP"]
+        host = f"[{address}]" if ":" in address else address
+        families = text_string_to_metric_families(toolbox("get", f"http://{host}:9090/metrics"))
+        return [(sample.name, sample.labels, sample.value) for family in families for sample in family.samples]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def buckets(kubectl, toolbox):
+    """InfluxDB's buckets, by name."""
+
+    def run():
+        secret = kubectl.get("secret", "holter-influxdb", namespace=SYSTEM)["data"]
+        connection = {key: base64.b64decode(secret[key]).decode() for key in ("url", "token")}
+        found = toolbox("influxdb", "/api/v2/buckets?limit=100", stdin=json.dumps(connection))
+        return {bucket["name"]: bucket for bucket in found["buckets"]}
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def condition(kubectl):
+    """A cohort's condition at its newest generation, or None."""
+
+    def run(cohort, kind):
+        found = kubectl.get("cohort", cohort, namespace=WARD) or {}
+        return next(
+            (
+                each
+                for each in found.get("status", {}).get("conditions", ())
+                if each["type"] == kind and each["observedGeneration"] == found["metadata"]["generation"]
+            ),
+            None,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def settled(condition):
+    """Waits until a cohort is Ready as it is written."""
+
+    def run(cohort, seconds):
+        def look():
+            found = condition(cohort, "Ready")
+            return found if found and found["status"] == "True" else None
+
+        return eventually(f"cohort {cohort} Ready", look, seconds=seconds, pause=0.25)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def pods(kubectl):
+    """A component's pods that are not on their way out."""
+
+    def run(component, namespace=WARD):
+        found = kubectl.items("pods", namespace=namespace, labels=f"app.kubernetes.io/component={component}")
+        return [each for each in found if "deletionTimestamp" not in each["metadata"]]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def running(pods):
+    """UIDs of components' pods; of all that keep running, where none is named."""
+
+    def run(*components):
+        parts = components or ("ingest", "inference")
+        return {each["metadata"]["uid"] for component in parts for each in pods(component)}
+
+    return run

@@ -1,0 +1,69 @@
+"""Runs in a pod, as a device, a nurse and a Prometheus would: `python toolbox.py COMMAND ARGUMENT…`.
+
+It talks to a cohort through its Services alone, so that this works on whatever cluster.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import numpy as np
+
+from holter.chunk import MICROSECONDS, Chunk
+from holter.keys import load
+from holter.sim.endpoints import Target
+from holter.sim.running import send
+from holter.sim.sender import Schedule
+
+
+def replay(transport, host, speed, file):
+    """Send the recordings of an .npz file (`<device>`: int16 µV, `<device>.fs`: Hz), so that their end is now."""
+    with np.load(file) as content:
+        recordings = {name: content[name] for name in content.files if not name.endswith(".fs")}
+        rates = {name: float(content[f"{name}.fs"]) for name in recordings}
+    longest = max(len(samples) / rates[name] for name, samples in recordings.items())
+    now, speed = time.time(), float(speed)
+    base = round((now - longest * (1 - 1 / speed)) * MICROSECONDS)
+
+    def chunks(name):
+        n = int(rates[name])
+        for seq, first in enumerate(range(0, len(recordings[name]), n)):
+            t0 = base + round(first * MICROSECONDS / rates[name])
+            yield Chunk(name, t0, rates[name], recordings[name][first : first + n], seq)
+
+    target = Target(transport, f"http://{host}:8080", (host, 8081), load("/keys").current, None)
+    counts = send(map(chunks, recordings), Schedule(now, base, speed), target, lanes=4, jitter=lambda: 0.0)
+    return {"acknowledged": counts.acknowledged, "refused": counts.refused, "waiting": counts.waiting}
+
+
+def flux(folder, query):
+    """Rows of a query, as the connection in this folder may read them."""
+    url, org, token = (Path(folder, name).read_text().strip() for name in ("url", "org", "token"))
+    headers = {"Authorization": f"Token {token}", "Content-Type": "application/vnd.flux", "Accept": "application/csv"}
+    with urlopen(Request(f"{url}/api/v2/query?org={org}", query.encode(), headers), timeout=30) as answer:
+        lines = [line for line in answer.read().decode().split("\r\n") if line and not line.startswith("#")]
+    header, *rows = [line.split(",") for line in lines] or [[]]
+    return [dict(zip(header, row, strict=True)) for row in rows if row != header]
+
+
+def influxdb(path):
+    """What InfluxDB's API answers to the operator's own connection, which comes as JSON on standard input."""
+    connection = json.load(sys.stdin)
+    request = Request(connection["url"] + path, headers={"Authorization": f"Token {connection['token']}"})
+    with urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def get(url):
+    """The text at a URL."""
+    with urlopen(url, timeout=10) as answer:
+        return answer.read().decode()
+
+
+if __name__ == "__main__":
+    command, *arguments = sys.argv[1:]
+    sys.stdout.write(
+        json.dumps({"replay": replay, "flux": flux, "influxdb": influxdb, "get": get}[command](*arguments))
+    )
