@@ -177,6 +177,10 @@ def _progressing(view: View) -> _Condition:
         if found.rolling:
             numbers = f"{found}: {found.updated} of {found.wanted} pods are of the newest form"
             return _Condition("Progressing", True, f"{name}Rolling", numbers)
+        known = view.troubles.get(found.name)
+        if not found.available and (known is None or known.waits):
+            numbers = f"{found}: {found.ready} of {found.wanted} pods are ready"
+            return _Condition("Progressing", True, f"{name}Starting", numbers)
     return _Condition("Progressing", False, "Settled", "all objects are as the cohort asks for")
 
 
