@@ -20,6 +20,7 @@ _SUMMARIES = {
     "refit": "Fit a model on stored feature vectors and leave it as a candidate (a job).",
     "simulate": "Send simulated patients' ECG to an ingest.",
     "replay": "Send recorded ECG (WFDB) to an ingest and print its annotations beside the alerts.",
+    "evaluate": "Measure detection on annotated WFDB records: beats, windows, episodes, alerts.",
     "token": "Print a device's bearer token.",
 }
 

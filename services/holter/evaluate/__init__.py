@@ -1,0 +1,1 @@
+"""How good the detection is, on annotated records, by the field's protocol: docs/evaluation.md."""

@@ -1,0 +1,128 @@
+"""`holter evaluate`: detection quality on a folder of annotated records."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from holter.config import PatientProfile
+from holter.evaluate import noise as noises
+from holter.evaluate.files import write_alerts, write_windows
+from holter.evaluate.noise import Noise
+from holter.evaluate.playing import Setup
+from holter.evaluate.report import as_json, report
+from holter.evaluate.running import run
+from holter.evaluate.tables import tables
+from holter.inference.profiles import ProfilesError, parse
+from holter.inference.warm import warm
+from holter.sim.recording import RecordError
+
+_WIDE = 200
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR")
+@click.option("--windows", type=_FILE, metavar="FILE.csv", help="Write every scored window.")
+@click.option("--alerts", type=_FILE, metavar="FILE.csv", help="Write every alert.")
+@click.option("--json", "json_file", type=_FILE, metavar="FILE", help="Write all figures, for machines.")
+@click.option("--channel", help="Name or number.  [default: MLII where there is one, else the first]")
+@click.option(
+    "--noise", type=click.Path(path_type=Path), metavar="RECORD", help="Add this noise, as the Noise Stress Test does."
+)
+@click.option("--snr", type=float, metavar="DB", help="Signal-to-noise ratio of --noise.")
+@click.option("--noise-channel", help="Of --noise: name or number.  [default: its last]")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the forest.")
+@click.option(
+    "--profiles",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Patient profiles (YAML), by record name.",
+)
+@click.option("--jobs", type=click.IntRange(1), help="Processes.  [default: one for each core]")
+def evaluate(
+    folder: Path,
+    windows: Path | None,
+    alerts: Path | None,
+    json_file: Path | None,
+    channel: str | None,
+    noise: Path | None,
+    snr: float | None,
+    noise_channel: str | None,
+    seed: int,
+    profiles: Path | None,
+    jobs: int | None,
+) -> None:
+    """Measure detection on every WFDB record of DIR, through the worker's own code.
+
+    The first five minutes of each record are for learning, without labels: a model is fitted on all their windows. The
+    rest is scored against the annotations (.atr): beats, windows, episodes, alerts. docs/evaluation.md tells how.
+    """
+    paths = sorted(header.with_suffix("") for header in folder.glob("*.hea"))
+    if not paths:
+        raise click.ClickException(f"{folder}: no WFDB record there (no *.hea)")
+    for file in (windows, alerts, json_file):
+        if file is not None and not file.parent.is_dir():
+            raise click.ClickException(f"{file}: its folder is not there")
+    setup = Setup(channel, _noise(noise, snr, noise_channel), _profiles(profiles))
+    jobs = min(jobs or os.cpu_count() or 1, len(paths))
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    )
+    with progress:
+        task = progress.add_task(f"{len(paths)} records", total=1.0)
+        warm()  # compiled once, so that the processes find it on disk
+        done = run(paths, setup, seed=seed, jobs=jobs, step=lambda share: progress.update(task, completed=share))
+    if not done.outcomes:
+        whys = "\n".join(f"{name}: {why}" for name, why in done.failures.items())
+        raise click.ClickException(f"{folder}: no record could be read\n{whys}")
+    options = {
+        "folder": str(folder),
+        "channel": channel,
+        "noise": str(noise) if noise else None,
+        "snr": snr,
+        "seed": seed,
+        "profiles": str(profiles) if profiles else None,
+    }
+    figures = report(done, options, noise=noise is not None)
+    if windows:
+        write_windows(windows, done.outcomes)
+    if alerts:
+        write_alerts(alerts, done.outcomes)
+    if json_file:
+        json_file.write_bytes(as_json(figures))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDE)
+    for item in tables(figures):
+        console.print(item, highlight=False)
+
+
+def _noise(path: Path | None, snr: float | None, channel: str | None) -> Noise | None:
+    if (path is None) != (snr is None):
+        raise click.UsageError("--noise and --snr go together")
+    if path is None or snr is None:
+        return None
+    try:
+        return noises.read(path, snr, channel)
+    except RecordError as error:
+        raise click.ClickException(f"--noise {error}") from error
+
+
+def _profiles(path: Path | None) -> Mapping[str, PatientProfile]:
+    if path is None:
+        return {}
+    try:
+        found = parse(path.read_bytes())
+    except ProfilesError as error:
+        raise click.ClickException(f"--profiles {path}: {error}") from error
+    if found.faults:
+        faults = "\n".join(f"line {f.line}: {f.device} {f.field}: {f.message}" for f in found.faults)
+        raise click.ClickException(f"--profiles {path}:\n{faults}")
+    return dict(found.profiles)
