@@ -309,6 +309,22 @@ class TestBucket:
         assert refused.reason == "BucketOfAnotherNamespace"
         assert named(api, organisation, f"{namespace}.ward") is None
 
+    def test_a_bucket_slipped_in_by_another_cohort_s_token_is_refused(self, operator, asked, api, organisation):
+        """InfluxDB lets a token that reads and writes a bucket rename it and describe it anew."""
+        victim, intruder = asked(), asked("intruder")
+        theirs = operator.reconcile(intruder)
+        operator.secrets = {}
+        mine = operator.reconcile(victim)
+        api.delete_bucket(mine.bucket_id)
+        body = {"name": victim.bucket, "description": cohort_mark(victim.uid)}
+        one = theirs.connections[Component.INFERENCE]
+        assert call(one, "PATCH", f"buckets/{theirs.bucket_id}", json=body).status == 200
+        refused = operator.reconcile(victim)
+        assert isinstance(refused, Refused)
+        assert (refused.reason, intruder.uid in refused.message) == ("BucketOwnedByAnother", True)
+        assert isinstance(operator.influx.remove(intruder.uid, operator.access, delete_bucket=False), Removed)
+        assert isinstance(operator.reconcile(victim), Provisioned)
+
     def test_adopted_is_used_as_it_is_and_outlives_the_cohort(self, operator, asked, api, organisation, namespace):
         theirs = api.create_bucket(organisation, f"{namespace}-theirs", "another's", 5 * HOUR)
         wanted = asked(bucket=theirs.name, adopt=True, own_connection=True)

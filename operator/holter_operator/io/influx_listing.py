@@ -21,6 +21,7 @@ class Listing:
         self._named: dict[str, str] = {}
         self._owned: dict[str, set[str]] = defaultdict(set)
         self._tokens: dict[str, dict[str, Authorization]] = defaultdict(dict)
+        self._openers: dict[str, dict[str, str]] = defaultdict(dict)
         for bucket in buckets:
             self.put_bucket(bucket)
         for authorization in authorizations:
@@ -30,7 +31,9 @@ class Listing:
         """What concerns the cohort with this uid and this bucket's name."""
         named = self._buckets.get(self._named.get(bucket, ""))
         marked = tuple(self._buckets[found] for found in sorted(self._owned.get(uid, ())))
-        return Observed(self._at, named, marked, tuple(self._tokens.get(uid, {}).values()))
+        ids = {found.id for found in (*marked, *filter(None, [named]))}
+        tenants = {found: frozenset(self._openers.get(found, {}).values()) for found in ids}
+        return Observed(self._at, named, marked, tuple(self._tokens.get(uid, {}).values()), tenants)
 
     def put_bucket(self, bucket: Bucket) -> None:
         """A bucket as it is now."""
@@ -50,10 +53,14 @@ class Listing:
         """An authorization as it is now. Only those of cohorts are kept."""
         if uid := token_owner(authorization.description):
             self._tokens[uid][authorization.id] = authorization
+            for _, _, resource in authorization.permissions:
+                self._openers[resource][authorization.id] = uid
 
     def drop_authorization(self, uid: str, authorization_id: str) -> None:
         """An authorization that is gone."""
-        self._tokens[uid].pop(authorization_id, None)
+        if old := self._tokens[uid].pop(authorization_id, None):
+            for _, _, resource in old.permissions:
+                self._openers[resource].pop(authorization_id, None)
 
 
 class SharedListing:

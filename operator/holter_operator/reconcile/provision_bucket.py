@@ -2,7 +2,9 @@
 
 With the operator's own connection its name begins with `<namespace>.`, so no namespace names another's. A bucket whose
 description begins with `holter.dev/<uid>` is the cohort's own: made, kept to its name and retention, deleted when asked
-for. Another is used only with `adopt: true` and the namespace's own connection, and nothing about it is ever changed.
+for. Who may read and write a bucket may rename it and describe it anew, InfluxDB has no finer right: so with the
+operator's own connection a bucket that another cohort's token opens is not ours, whatever it says. A bucket that is not
+ours is used only with `adopt: true` and the namespace's own connection, and nothing about it is ever changed.
 """
 
 from dataclasses import dataclass
@@ -52,13 +54,15 @@ def decide_bucket(wanted: Wanted, observed: Observed) -> BucketPlan | Refused:
         )
     named = observed.named
     if named is None:
-        renamed = min(observed.marked, key=lambda bucket: bucket.id, default=None)
+        ours = [bucket for bucket in observed.marked if not _others(wanted, observed, bucket)]
+        renamed = min(ours, key=lambda bucket: bucket.id, default=None)
         return BucketPlan((_create(wanted),)) if renamed is None else _kept(wanted, renamed)
-    if bucket_owner(named.description) == wanted.uid:
+    others = _others(wanted, observed, named)
+    if bucket_owner(named.description) == wanted.uid and not others:
         return _kept(wanted, named)
     if wanted.adopt and wanted.own_connection:
         return BucketPlan((), named, adopted=True)
-    return Refused("BucketOwnedByAnother", _owned(wanted, named))
+    return Refused("BucketOwnedByAnother", _owned(wanted, named, others))
 
 
 def delete_buckets(observed: Observed) -> tuple[Action, ...]:
@@ -91,8 +95,18 @@ def _kept(wanted: Wanted, bucket: Bucket) -> BucketPlan:
     return BucketPlan((UpdateBucket(bucket.id, wanted.bucket, wanted.retention, change),), bucket)
 
 
-def _owned(wanted: Wanted, bucket: Bucket) -> str:
+def _others(wanted: Wanted, observed: Observed, bucket: Bucket) -> frozenset[str]:
+    """Cohorts whose tokens open a bucket that is nobody's but one cohort's."""
+    return frozenset() if wanted.own_connection else observed.tenants.get(bucket.id, frozenset()) - {wanted.uid}
+
+
+def _owned(wanted: Wanted, bucket: Bucket, others: frozenset[str]) -> str:
     other = bucket_owner(bucket.description)
+    if other == wanted.uid:
+        return (
+            f"bucket {bucket.name} ({bucket.id}) is described as this cohort's, but tokens of the cohorts with uid"
+            f" {', '.join(sorted(others))} open it: revoke them in InfluxDB if the bucket is to be this cohort's"
+        )
     whose = f"belongs to the cohort with uid {other}" if other else "was not made by Holter"
     if wanted.adopt:
         remedy = "spec.storage.adopt needs the namespace's own connection in spec.storage.influxdb.connectionSecretRef"

@@ -129,12 +129,14 @@ class Observed:
         named: the bucket of the wanted name.
         marked: buckets with the cohort's mark.
         authorizations: those with the cohort's mark.
+        tenants: of these buckets, by id, the uids of all cohorts that have a token for it.
     """
 
     at: datetime
     named: Bucket | None = None
     marked: tuple[Bucket, ...] = ()
     authorizations: tuple[Authorization, ...] = ()
+    tenants: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

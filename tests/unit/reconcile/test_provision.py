@@ -67,6 +67,9 @@ def authorization(token="t1", generation=1, *, component="ingest", actions=("wri
     )
 
 
+HELD = {Component.INGEST: Tokens(fingerprint("t1"))}
+
+
 class TestBucket:
     def test_missing_is_created_with_the_mark(self):
         plan = decided()
@@ -150,8 +153,21 @@ class TestBucket:
         refused = decided(named=FOREIGN, marked=(replace(OURS, name="st-mary.renamed"),))
         assert isinstance(refused, Refused)
 
-
-HELD = {Component.INGEST: Tokens(fingerprint("t1"))}
+    @pytest.mark.parametrize("name", ["st-mary.ward", "st-mary.renamed"])
+    def test_a_bucket_that_another_cohort_s_token_opens_is_not_ours(self, name):
+        """Who may write a bucket may describe it as ours, and would go on reading it."""
+        bucket = replace(OURS, name=name)
+        there = {"named": bucket if name == WANTED.bucket else None, "marked": (bucket,)}
+        found = decided(**there, tenants={"b1": frozenset({UID, "intruder"})})
+        if name == WANTED.bucket:
+            assert isinstance(found, Refused)
+            assert (found.reason, "intruder" in found.message) == ("BucketOwnedByAnother", True)
+        else:
+            assert isinstance(found.actions[0], CreateBucket)
+        for harmless in ({UID}, set()):
+            assert decided(**there, tenants={"b1": frozenset(harmless)}).bucket == bucket
+        own = decided(replace(WANTED, own_connection=True), **there, tenants={"b1": frozenset({"neighbour"})})
+        assert own.bucket == bucket
 
 
 class TestTokens:

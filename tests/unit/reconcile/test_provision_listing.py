@@ -1,6 +1,7 @@
 """The shared listing: how old, kept true to own writes, and what waits while InfluxDB is down."""
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -113,6 +114,20 @@ def test_a_renamed_or_handed_over_bucket_is_in_one_place():
     assert listing.observed("v", "x").marked == (bucket(1, uid="v"),)
     listing.put_bucket(bucket(1, description="nobody's"))
     assert listing.observed("v", "x").marked == ()
+
+
+def test_who_has_a_token_for_a_bucket():
+    def opening(number, uid, *buckets):
+        return replace(authorization(number, uid), permissions=frozenset(("read", "buckets", one) for one in buckets))
+
+    listing = Listing(
+        NOW, [bucket(1), bucket(2)], [opening(1, "u", "b1"), opening(2, "v", "b1"), opening(3, "v", "b9")]
+    )
+    assert listing.observed("u", "ns.2").tenants == {"b1": {"u", "v"}, "b2": frozenset()}
+    listing.drop_authorization("v", "a2")
+    listing.put_authorization(opening(4, "w", "b2"))
+    assert listing.observed("x", "ns.2").tenants == {"b2": {"w"}}
+    assert listing.observed("u", "x").tenants == {"b1": {"u"}, "b2": {"w"}}
 
 
 def test_a_failure_is_shared_as_long_as_a_listing(api, clock, listing):
