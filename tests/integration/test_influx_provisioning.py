@@ -658,7 +658,7 @@ class TestSetUp:
             assert isinstance(found, Provisioned), found
             assert written(found.connections[Component.INGEST]) == 204
             other = replace(operator.access, token="another")
-            assert operator.influx.set_up(other, first) == SetUp(now=False)
+            assert operator.influx.set_up(other, first).reason == "InfluxDBUnauthorized"
             assert operator.reconcile(wanted, access=other).reason == "InfluxDBUnauthorized"
 
     def test_a_bad_password_is_told(self, tmp_path, http):

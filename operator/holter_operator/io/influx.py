@@ -7,8 +7,9 @@
         case Refused():      …   # condition BucketReady=False with its reason and message
 
 Calls for one cohort must not overlap (the operator's lock per cohort), and tokens must come from Secrets read just
-before, not from a watch's cache. Nothing here raises for what InfluxDB does or does not do, and every request is
-bounded (`Http`). While an organisation is known to fail, one thread tries again and the others are refused at once.
+before, or from a watch, which does not go back in time. Nothing here raises for what InfluxDB does or does not do, and
+every request is bounded (`Http`). While an organisation is known to fail, one thread tries again and the others are
+refused at once.
 """
 
 import threading
@@ -22,7 +23,7 @@ import structlog
 from holter_operator.build.given import Component, Connection
 from holter_operator.io.influx_api import Api
 from holter_operator.io.influx_http import Http, InfluxError, unavailable
-from holter_operator.io.influx_listing import SharedListing
+from holter_operator.io.influx_listing import NOT_SET_UP, SharedListing
 from holter_operator.reconcile.provision import decide, decide_removal
 from holter_operator.reconcile.provision_access import unusable
 from holter_operator.reconcile.provision_state import (
@@ -44,8 +45,7 @@ from holter_operator.reconcile.provision_state import (
 from holter_operator.reconcile.provision_tokens import Tokens, described, fingerprint
 
 _MOST_ROUNDS = 6
-_CONFLICT = 422
-_STALE = frozenset({404, _CONFLICT})  # what was listed is no more so
+_STALE = frozenset({404, 422})  # what was listed is no more so
 _UNUSED_AFTER = 600.0  # seconds
 
 _log = structlog.get_logger(__name__)
@@ -175,15 +175,22 @@ class Influx:
         """Set up an empty InfluxDB with `access`' organisation and token; leave another as it is."""
         if (refused := unusable(access)) is not None:
             return refused
-        api = self._organisation(access).api
+        known = self._organisation(access)
         try:
-            if not api.may_be_set_up():
-                return SetUp(now=False)
-            api.set_up(first.name, first.password, first.bucket)
+            known.listing.observed("", "")
         except InfluxError as error:
-            # Somebody else was faster.
-            return SetUp(now=False) if error.status == _CONFLICT else _refused(error, [])
-        self._organisation(access).listing.forget()
+            if error.reason != NOT_SET_UP:
+                return _refused(error, [])
+        else:
+            return SetUp(now=False)
+        try:
+            known.api.set_up(first.name, first.password, first.bucket)
+        except InfluxError as error:
+            if known.listing.empty():
+                return _refused(error, [])
+            return SetUp(now=False)  # somebody else was faster
+        finally:
+            known.listing.forget()
         _log.info("influxdb set up", url=access.url, org=access.org)
         return SetUp(now=True)
 

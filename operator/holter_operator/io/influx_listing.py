@@ -11,6 +11,8 @@ from holter_operator.reconcile.provision_bucket import bucket_owner
 from holter_operator.reconcile.provision_state import Authorization, Bucket, Observed
 from holter_operator.reconcile.provision_tokens import token_owner
 
+NOT_SET_UP = "InfluxDBNotSetUp"
+
 
 class Listing:
     """Buckets and authorizations, found by name and by the cohort they are marked with."""
@@ -125,16 +127,19 @@ class SharedListing:
             self._failure = self._explained(error)
         self._taken = self._clock()
 
+    def empty(self) -> bool:
+        """Whether nobody has set up this InfluxDB; no when it does not say."""
+        try:
+            return self._api.may_be_set_up()
+        except InfluxError:
+            return False
+
     def _explained(self, error: InfluxError) -> InfluxError:
         """An InfluxDB that nobody has set up refuses every token: say that instead."""
-        try:
-            empty = error.status == 401 and self._api.may_be_set_up()
-        except InfluxError:
-            empty = False
-        if not empty:
+        if error.status != 401 or not self.empty():
             return error
         return InfluxError(
-            "InfluxDBNotSetUp",
+            NOT_SET_UP,
             f"InfluxDB at {self._api.access.url} is empty: set it up (`influx setup`, or let the operator do it)",
             status=error.status,
         )

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from holter_operator.io.influx_http import InfluxError
+from holter_operator.io.influx import FirstUser, Influx, SetUp
+from holter_operator.io.influx_http import Answer, InfluxError
 from holter_operator.io.influx_listing import Listing, SharedListing
 from holter_operator.reconcile.provision_state import Access, Authorization, Bucket
 
@@ -174,3 +175,35 @@ def test_known_to_be_down_one_thread_tries_and_nobody_waits(api, clock, listing)
     end.set()
     one.join(30)
     assert listing.observed("v", "ns.2").named == bucket(2, "v")
+
+
+@pytest.mark.parametrize(("empty_after", "expected"), [(False, SetUp(now=False)), (True, "InfluxDBRefused")])
+def test_a_set_up_that_is_refused_was_done_by_another_or_cannot_be_done(empty_after, expected):
+    class EmptyInflux:
+        asked = 0
+
+        def request(self, access, method, path, query=None, body=None):
+            if path == "setup" and method == "GET":
+                self.asked += 1
+                return Answer({"allowed": self.asked == 1 or empty_after}, NOW)
+            if path == "setup":
+                raise InfluxError("InfluxDBRefused", "no", status=422)
+            raise InfluxError("InfluxDBUnauthorized", "no", status=401)
+
+    found = Influx(http=EmptyInflux()).set_up(FakeApi.access, FirstUser("admin", "password"))
+    assert getattr(found, "reason", found) == expected
+
+
+def test_set_up_asks_nothing_while_influxdb_is_known_to_be_down(clock):
+    class Dead:
+        requests = 0
+
+        def request(self, access, method, path, query=None, body=None):
+            self.requests += 1
+            raise InfluxError("InfluxDBUnavailable", "down", transient=True)
+
+    http = Dead()
+    influx = Influx(http=http, clock=clock)
+    for _ in range(5):
+        assert influx.set_up(FakeApi.access, FirstUser("admin", "password")).reason == "InfluxDBUnavailable"
+    assert http.requests == 1
