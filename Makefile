@@ -59,8 +59,8 @@ endef
 e2e: setup images ## image, chart, real pods, real ECG through the Service to an alert: KUBECONFIG, HOLTER_ECG
 	$(BIN)/python -m pytest tests/e2e -x
 
-cluster-demo: images ## the demo on the cluster of KUBECONFIG: chart, InfluxDB, a cohort, simulated patients, their alerts
-	scripts/cluster-demo
+cluster-demo: setup images ## the demo on the cluster of KUBECONFIG: chart, InfluxDB, a cohort, simulated patients, their alerts
+	DURATION=$(DURATION) $(BIN)/python -m scripts.cluster_demo
 
 test-browser: ## the console in a real Chromium
 	$(call WAITS,the ward console)

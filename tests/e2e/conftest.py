@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.cluster import Kubectl, eventually
+from scripts.cluster import RESTRICTED, Kubectl, eventually, restricted
+from scripts.cluster import receiver as webhook
 
 from holter.sim.recording import read
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 SYSTEM, WARD = "holter-system", "holter-e2e"
-RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 SIGNING_KEY = "a key that the receiver has too"
 
 
@@ -56,7 +56,7 @@ def records():
 
 @pytest.fixture(scope="session")
 def namespaces(kubectl):
-    """Two, both under the restricted standard; whatever an earlier run left in them is gone."""
+    """Of the operator and of the cohorts, both under the restricted standard."""
     for name in (SYSTEM, WARD):
         kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}})
     yield SYSTEM, WARD
@@ -73,6 +73,7 @@ def helm(images, namespaces):
         "image": {"repository": operator, "tag": tag},
         "services": {"image": {"repository": services, "tag": tag}},
         "influxdb": {"install": True, "persistence": {"enabled": False}},
+        "watchNamespaces": [WARD],  # by Roles alone; `make cluster-demo` watches the whole cluster
     }
 
     def run(command, **more):
@@ -101,40 +102,6 @@ def helm(images, namespaces):
     return run
 
 
-def restricted(name, namespace, image, command, **spec):
-    """A pod under the restricted standard on a read-only root."""
-    container = {
-        "name": "main",
-        "image": image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": command,
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, *spec.pop("mounts", ())],
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "name": name,
-            "namespace": namespace,
-            "labels": {"app": name, "app.kubernetes.io/part-of": "holter"},
-        },
-        "spec": {
-            "restartPolicy": "Never",
-            "automountServiceAccountToken": False,
-            "terminationGracePeriodSeconds": 1,
-            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [container],
-            "volumes": [{"name": "tmp", "emptyDir": {}}, *spec.pop("volumes", ())],
-            **spec,
-        },
-    }
-
-
 @pytest.fixture(scope="session")
 def pod():
     return restricted
@@ -144,21 +111,7 @@ def pod():
 def receiver(kubectl, images, namespaces):
     """A webhook receiver; answers the messages that it got so far."""
     (_, services), tag = images
-    code = {"receiver.py": (HERE / "receiver.py").read_text()}
-    head = {"apiVersion": "v1", "metadata": {"name": "receiver", "namespace": WARD}}
-    kubectl.apply(
-        head | {"kind": "ConfigMap", "data": code},
-        head | {"kind": "Secret", "stringData": {"secret": SIGNING_KEY}},
-        head | {"kind": "Service", "spec": {"selector": {"app": "receiver"}, "ports": [{"port": 8080}]}},
-        restricted(
-            "receiver",
-            WARD,
-            f"{services}:{tag}",
-            ["python", "/code/receiver.py"],
-            mounts=[{"name": "code", "mountPath": "/code"}],
-            volumes=[{"name": "code", "configMap": {"name": "receiver"}}],
-        ),
-    )
+    kubectl.apply(*webhook(WARD, f"{services}:{tag}", (ROOT / "scripts" / "receiver.py").read_text(), SIGNING_KEY))
     kubectl.run("wait", "pod/receiver", "-n", WARD, "--for=condition=Ready", "--timeout=60s")
     return lambda: [json.loads(line) for line in kubectl.run("logs", "receiver", "-n", WARD).splitlines()]
 

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from tests.cluster import KubectlError, eventually
+from scripts.cluster import KubectlError, eventually
 
 SYSTEM, WARD = "holter-system", "holter-e2e"
 SIGNING_KEY = "a key that the receiver has too"

@@ -6,15 +6,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Receiver(BaseHTTPRequestHandler):
-    def do_POST(self):
+    """Takes whatever is posted."""
+
+    def do_POST(self) -> None:
+        """Print it."""
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         sys.stdout.write(json.dumps({"path": self.path, "headers": dict(self.headers), "body": body}) + "\n")
         sys.stdout.flush()
         self.send_response(204)
         self.end_headers()
 
-    def log_message(self, *_):
-        pass
+    def log_message(self, *_: object) -> None:
+        """Nothing: the log is the messages."""
 
 
-ThreadingHTTPServer(("", 8080), Receiver).serve_forever()
+if __name__ == "__main__":
+    ThreadingHTTPServer(("", 8080), Receiver).serve_forever()
