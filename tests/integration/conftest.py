@@ -4,10 +4,11 @@ import secrets
 import urllib.request
 
 import pytest
-from tests.operating import Cluster, Operator
+from tests.operating import Cluster, Operator, wait
 
 from holter_operator.api import crd
 
+COHORT = f"{crd.API_VERSION}/{crd.KIND}"
 NEEDED = ("INFLUXDB_URL", "INFLUXDB_TOKEN", "INFLUXDB_ORG")
 
 
@@ -31,7 +32,17 @@ class InfluxDB:
         return next((b for b in self.buckets() if b["name"] == name), None)
 
     def buckets(self):
-        return self.call("GET", f"/api/v2/buckets?limit=100&org={self.org}")["buckets"]
+        """All: a page has at most 100."""
+        found, page = [], None
+        while page is None or len(page) == 100:
+            after = f"&after={page[-1]['id']}" if page else ""
+            page = self.call("GET", f"/api/v2/buckets?limit=100&org={self.org}{after}")["buckets"]
+            found += page
+        return found
+
+    def tokens(self, uid):
+        found = self.call("GET", f"/api/v2/authorizations?org={self.org}")["authorizations"]
+        return [a for a in found if uid in a["description"]]
 
     def forget(self, namespaces):
         """Delete the buckets of these namespaces."""
@@ -89,7 +100,23 @@ def connection(tmp_path_factory, influxdb):
 
 
 @pytest.fixture
-def operator(tmp_path, namespaces, connection):
+def ns(namespaces, cluster, influxdb):
+    """The first namespace, without cohorts and buckets afterwards."""
+    yield namespaces[0]
+    for namespace in namespaces:
+        for each in cluster.cohorts.get(namespace=namespace).items:
+            cluster.patch(COHORT, namespace, each.metadata.name, {"metadata": {"finalizers": []}})
+            if not each.metadata.deletionTimestamp:
+                cluster.delete(COHORT, namespace, each.metadata.name)
+        key = {("Secret", "ward-device-key")}
+        wait(lambda here=namespace, key=key: set(cluster.children(here)) <= key, 30, "the children are collected")
+        if cluster.get("v1/Secret", namespace, "ward-device-key"):
+            cluster.delete("v1/Secret", namespace, "ward-device-key")
+    influxdb.forget(namespaces)
+
+
+@pytest.fixture
+def operator(tmp_path, ns, namespaces, connection):
     """Not started; of the two namespaces."""
     found = Operator(
         tmp_path,

@@ -15,22 +15,6 @@ COHORT = f"{crd.API_VERSION}/{crd.KIND}"
 
 
 @pytest.fixture
-def ns(namespaces, cluster, influxdb):
-    """The first namespace, without cohorts and buckets afterwards."""
-    yield namespaces[0]
-    influxdb.forget(namespaces)
-    for namespace in namespaces:
-        for each in cluster.cohorts.get(namespace=namespace).items:
-            cluster.patch(COHORT, namespace, each.metadata.name, {"metadata": {"finalizers": []}})
-            if not each.metadata.deletionTimestamp:
-                cluster.delete(COHORT, namespace, each.metadata.name)
-        key = {("Secret", "ward-device-key")}
-        wait(lambda here=namespace, key=key: set(cluster.children(here)) <= key, 30, "the children are collected")
-        if cluster.get("v1/Secret", namespace, "ward-device-key"):
-            cluster.delete("v1/Secret", namespace, "ward-device-key")
-
-
-@pytest.fixture
 def ready(cluster, ns, operator):
     """A cohort that is Ready, and its operator."""
 

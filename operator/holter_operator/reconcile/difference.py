@@ -48,7 +48,7 @@ def drifted(reason: str | None) -> bool:
 
 def _lost(desired: Any, owned: Mapping[str, Any], path: str) -> str | None:
     """The first field of `desired` that is not in a set of owned ones, as managedFields' fieldsV1 has it."""
-    if not set(owned) - {"."}:
+    if not owned:
         return None  # a leaf, a list or a map that is owned as a whole
     if isinstance(desired, Mapping):
         for name, value in desired.items():

@@ -56,6 +56,11 @@ class Queue(Generic[K]):
             self._put(key, self._clock() + after)
             self._wake.notify()
 
+    async def nudge(self) -> None:
+        """Look at the clock."""
+        async with self._wake:
+            self._wake.notify_all()
+
     async def run(self, workers: int) -> None:
         """Serve, so many keys at a time, until cancelled."""
         async with asyncio.TaskGroup() as group:

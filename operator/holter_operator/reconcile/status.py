@@ -260,7 +260,7 @@ def _dated(found: list[_Condition], generation: int, before: Mapping[str, Any], 
                 "status": value,
                 "observedGeneration": generation,
                 "lastTransitionTime": since,
-                "reason": re.sub(r"[^A-Za-z0-9]", "", each.reason) or "Unknown",
+                "reason": re.sub(r"^[^A-Za-z]+|[^A-Za-z0-9]", "", each.reason) or "Unknown",
                 "message": each.message[:MOST],
             }
         )
