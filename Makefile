@@ -34,6 +34,7 @@ lint: setup ## ruff, mypy strict, import layers, CRD
 	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 
 test: setup ## unit, handler, property and one-machine tests
+	$(BIN)/python -c "from holter.inference.warm import warm; warm()" # compiles once, not within a test's time
 	$(BIN)/python -m pytest
 
 # Where images are built: ../shared/cluster loads them into its node, docker and kind do elsewhere.
