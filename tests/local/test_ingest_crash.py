@@ -215,7 +215,8 @@ async def test_killed_again_and_again_it_loses_nothing_and_doubles_nothing(tmp_p
     load = [asyncio.create_task(x.run()) for x in (*posters, *gateways)]
     for _ in range(KILLS):
         await asyncio.sleep(ALIVE * (0.5 + rng.random()))
-        while not any(gateway.unacknowledged for gateway in gateways):  # a kill between two rounds would hit nothing
+        # A kill between two rounds would hit nothing.
+        while not any(gateway.unacknowledged for gateway in gateways):  # noqa: ASYNC110 - no event tells of it
             await asyncio.sleep(0.001)
         await server.kill()
         await server.start()
