@@ -27,6 +27,7 @@ class Settings:
         profiles: file of patient profiles (HOLTER_PROFILES).
         candidate: `configmap:<namespace>/<name>` or `file:<folder>`: where refit leaves a model (HOLTER_CANDIDATE).
         tls: folder of `tls.crt` and `tls.key` (HOLTER_TLS).
+        console_tokens: folder of `view` and `acknowledge` (HOLTER_CONSOLE_TOKENS).
     """
 
     config: Path
@@ -41,6 +42,7 @@ class Settings:
     profiles: Path | None = None
     candidate: str | None = None
     tls: Path | None = None
+    console_tokens: Path | None = None
 
     @property
     def ordinal(self) -> int:
@@ -95,4 +97,5 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
         profiles=path("HOLTER_PROFILES"),
         candidate=environ.get("HOLTER_CANDIDATE") or None,
         tls=path("HOLTER_TLS"),
+        console_tokens=path("HOLTER_CONSOLE_TOKENS"),
     )

@@ -18,6 +18,7 @@ _SUMMARIES = {
     "ingest": "Take in ECG over HTTP, WebSocket and UDP (a service: run by `up` or a pod).",
     "infer": "Look at every patient each second and raise alerts (a service).",
     "refit": "Fit a model on stored feature vectors and leave it as a candidate (a job).",
+    "console": "Show the ward in a browser: live ECG, alerts, acknowledgements (a service).",
     "simulate": "Send simulated patients' ECG to an ingest.",
     "replay": "Send recorded ECG (WFDB) to an ingest and print its annotations beside the alerts.",
     "evaluate": "Measure detection on annotated WFDB records: beats, windows, episodes, alerts.",
