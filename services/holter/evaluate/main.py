@@ -17,7 +17,6 @@ from holter.evaluate.report import as_json, report
 from holter.evaluate.running import run
 from holter.evaluate.tables import tables
 from holter.inference.profiles import ProfilesError, parse
-from holter.inference.warm import warm
 from holter.sim.recording import RecordError
 
 _WIDE = 200
@@ -77,7 +76,6 @@ def evaluate(
     )
     with progress:
         task = progress.add_task(f"{len(paths)} records", total=1.0)
-        warm()  # compiled once, so that the processes find it on disk
         done = run(paths, setup, seed=seed, jobs=jobs, step=lambda share: progress.update(task, completed=share))
     if not done.outcomes:
         whys = "\n".join(f"{name}: {why}" for name, why in done.failures.items())

@@ -73,7 +73,7 @@ def parse(times: Sequence[float], symbols: Sequence[str], notes: Sequence[str], 
     marks = list(zip(times, symbols, (note.strip("\x00 ") for note in notes), strict=True))
     beats = [(t, s) for t, s, _ in marks if s in BEATS]
     changes = [(t, note[1:]) for t, s, note in marks if s == "+" and note.startswith("(")]
-    until = [t for t, _ in changes[1:]] + [end]
+    until = [*(t for t, _ in changes), end][1:]
     rhythms = tuple(Episode(label, t, u) for (t, label), u in zip(changes, until, strict=True))
     bracketed: list[Episode] = []
     began: float | None = None

@@ -11,6 +11,7 @@ from typing import cast
 
 from holter.config import RefitConfig
 from holter.evaluate.playing import LEARNING_SECONDS, Batch, Outcome, Setup, join, take
+from holter.inference.warm import warm
 from holter.model.fit import MIN_ROWS
 from holter.refit.train import Trained, train
 from holter.signal.features import FEATURES
@@ -82,6 +83,7 @@ def _batches(paths: Sequence[Path], setup: Setup, jobs: int) -> Iterator[list[Ba
     if jobs == 1:
         yield [Batch(paths, setup)]
         return
+    warm()  # compiled once, so that the processes find it on disk
     with ExitStack() as stack:
         processes = [stack.enter_context(_Process(ctx=get_context("spawn"))) for _ in range(jobs)]
         with ThreadPoolExecutor(jobs) as threads:

@@ -89,7 +89,17 @@ def _windows(figures: Report) -> Table:
 def _episodes(figures: Report) -> Table:
     table = Table(title="Episodes of 5 s or more: an alert of fitting kind raised, or updated with a new onset")
     table.add_column("rhythm")
-    for name in ("episodes", "within 10 s", "share", "95 % interval", "under an open one", "at all", "median", "p90"):
+    for name in (
+        "episodes",
+        "within 10 s",
+        "share",
+        "95 % interval",
+        "under an open one",
+        "either",
+        "at all",
+        "median",
+        "p90",
+    ):
         table.add_column(name, justify="right")
     for s in figures.episodes:
         table.add_row(
@@ -97,7 +107,9 @@ def _episodes(figures: Report) -> Table:
             *(_n(n) for n in (s.episodes, s.within)),
             _p(s.within / s.episodes, 1),
             f"{_p(s.low, 1)}–{_p(s.high, 1)}",
-            *(_n(n) for n in (s.under_open, s.at_all)),
+            _n(s.under_open),
+            _p((s.within + s.under_open) / s.episodes, 1),
+            _n(s.at_all),
             *(f"{d:.1f} s" if d is not None else "–" for d in (s.delay_median, s.delay_p90)),
         )
     return table
