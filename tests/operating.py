@@ -69,13 +69,18 @@ class Cluster:
         self.kind(kind).delete(namespace=namespace, name=name)
 
     def cohort(self, namespace, name="ward", **spec):
+        """Make one whose pods find no node, so that the tests say how they are."""
+        for component in ("ingest", "inference", "refit"):
+            spec[component] = {"nodeSelector": {"holter.dev/none": "here"}, **spec.get(component, {})}
         document = {
             "apiVersion": crd.API_VERSION,
             "kind": crd.KIND,
             "metadata": {"name": name, "namespace": namespace},
             "spec": spec,
         }
-        return self.cohorts.create(namespace=namespace, body=document)
+        made = self.cohorts.create(namespace=namespace, body=document)
+        self.uid = made.metadata.uid
+        return made
 
     def spec(self, namespace, name="ward", **spec):
         self.patch(f"{crd.API_VERSION}/{crd.KIND}", namespace, name, {"spec": spec})
@@ -96,7 +101,8 @@ class Cluster:
         return found
 
     def events(self, namespace, reason):
-        listed = self.core.list_namespaced_event(namespace, field_selector="involvedObject.kind=MonitoredCohort").items
+        """What was told of the cohort that was made last."""
+        listed = self.core.list_namespaced_event(namespace, field_selector=f"involvedObject.uid={self.uid}").items
         return [each.message for each in listed if each.reason == reason]
 
     def run_pods(self, namespace, name="ward"):

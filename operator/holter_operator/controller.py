@@ -136,7 +136,15 @@ class Operator:
         return True
 
     def _written(self, document: Object) -> None:
-        self._keep(document)
+        """A cohort as it is after a write of ours: with the last finalizer it goes."""
+        metadata = document["metadata"]
+        if "deletionTimestamp" in metadata and not metadata.get("finalizers"):
+            name = (metadata["namespace"], metadata["name"])
+            self._cohorts.pop(name, None)
+            self._reconciler.forget(metadata["uid"])
+            self.metrics.phase(*name, None)
+        else:
+            self._keep(document)
 
     async def _secret_changed(self, secret: Name) -> None:
         self._secrets.pop(secret, None)

@@ -112,6 +112,7 @@ def configure_logs(level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # kopf says of each event that it was handed on; `reconcile/` says what came of it.
-    for noisy in ("kopf.objects", "kopf.activities", "aiohttp.access", "urllib3", "asyncio"):
+    for noisy in ("kopf.objects", "kopf.activities", "aiohttp.access", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # what comes of its retries is told where it is used
     structlog.contextvars.bind_contextvars(service="operator")

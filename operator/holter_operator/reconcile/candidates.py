@@ -120,14 +120,16 @@ class Candidates:
         """The verdict that stands, after a new candidate was judged."""
         candidate = _config_map(live, names.candidate(cohort))
         before = _read(candidate)
-        if candidate is None or candidate.content in (None, _EMPTY, before.content):
+        if candidate is None or candidate.content in (_EMPTY, before.content):
             return before
-        found = self._kube.get(CONFIG_MAP, candidate.namespace, candidate.name)
+        found = self._children.read(candidate)
         if found is None:
             return before
         text = (found.get("data") or {}).get("model.json", "")
         arrays = b64decode((found.get("binaryData") or {}).get("model.npz", ""))
         content = digest([found.get("data") or {}, found.get("binaryData") or {}])
+        if content in (_EMPTY, before.content):  # only its metadata was told
+            return before
         newest = self._files(revisions[max(revisions)]) if revisions else None
         taken = _taken(text, newest)
         if taken is not None:  # a pass was cut short between its number and its verdict

@@ -93,6 +93,17 @@ class Children:
         log.info("created", object=f"{kind.name} {live.name}")
         return live
 
+    def read(self, live: Live) -> Object | None:
+        """The whole of an object, as it is now; None when it is gone.
+
+        Raises:
+            KubeError: refused.
+        """
+        found = self._kube.get(live.kind, live.namespace, live.name)
+        if found is not None:
+            self._cache.put(trim(live.kind, found))
+        return found
+
     def delete(self, live: Live, why: str) -> None:
         """Remove an object.
 
@@ -165,6 +176,7 @@ class Children:
             message = f"{name} has changed where it cannot: it is made anew, its pods stay"
             self._events.tell(cohort, "Recreated", message)
             self._kube.delete(kind, live.namespace, live.name, uid=live.uid, propagation=propagation)
+            self._seen.pop(live.key, None)
             return None  # its deletion wakes us
         log.warning("refused", object=name, status=error.status, error=str(error))
         return Problem("ChildRefused", f"{name} is refused by the API server: {error}")

@@ -60,6 +60,17 @@ class Workload:
         """Whether it is on its way to its newest form."""
         return not self.observed or self.updated < self.wanted or self.replicas != self.wanted
 
+    @property
+    def lacking(self) -> str:
+        """What it lacks, in words."""
+        if not self.observed:
+            return "its controller has not seen its newest form yet"
+        if self.updated < self.wanted:
+            return f"{self.updated} of {self.wanted} pods are of the newest form"
+        if self.replicas > self.wanted:
+            return f"{self.replicas} pods run, {self.wanted} are wanted"
+        return f"{self.ready} of {self.wanted} pods are ready"
+
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
 
@@ -93,10 +104,11 @@ def trouble(found: Workload, live: Live | None, pods: Sequence[Object], events: 
         events: about itself, and about its pods.
     """
     told = sorted(events, key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "", reverse=True)
-    for pod in sorted(pods, key=lambda p: p["metadata"]["name"]):
-        fault = _pod(pod, told)
-        if fault:
-            return Trouble(fault[0], f"{found}: {fault[1]}", waits=fault[0] in _BY_ITSELF)
+    faults = [fault for pod in sorted(pods, key=lambda p: p["metadata"]["name"]) if (fault := _pod(pod, told))]
+    if faults:
+        # What a container says is nearer to the cause than what a scheduler does, and that than to wait.
+        reason, message = min(faults, key=lambda fault: (fault[0] in _BY_ITSELF, fault[0] == "Unschedulable"))
+        return Trouble(reason, f"{found}: {message}", waits=reason in _BY_ITSELF)
     conditions = live.status.get("conditions", ()) if live else ()
     for condition in conditions:
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
@@ -105,9 +117,7 @@ def trouble(found: Workload, live: Live | None, pods: Sequence[Object], events: 
         for event in told:
             if event.get("reason") == "FailedCreate":
                 return Trouble("PodsRefused", f"{found} makes no pod: {event['message'][:MOST]}", waits=False)
-    if not found.observed or found.updated < found.wanted:
-        return Trouble("Rolling", f"{found}: {found.updated} of {found.wanted} pods are of the newest form", waits=True)
-    return Trouble("Unready", f"{found}: {found.ready} of {found.wanted} pods are ready", waits=True)
+    return Trouble("Rolling" if found.rolling else "Unready", f"{found}: {found.lacking}", waits=True)
 
 
 def _pod(pod: Object, events: Iterable[Object]) -> tuple[str, str] | None:

@@ -339,6 +339,8 @@ class Reconciler:
 
     def _transition(self, document: Object, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         was, now = condition(before, "Ready"), condition(after, "Ready")
+        if now["reason"] == "Deleting":
+            return
         if was.get("status") != now["status"] and (was or now["status"] == "True"):
             ready = now["status"] == "True"
             self._events.tell(document, "Ready" if ready else "NotReady", now["message"], warning=not ready)

@@ -147,8 +147,7 @@ def _unavailable(view: View) -> tuple[str, str] | None:
     for name, found in _workloads(view):
         if not found.available:
             known = view.troubles.get(found.name)
-            numbers = f"{found}: {found.ready} of {found.wanted} pods are ready"
-            return (known.reason, known.message) if known else (f"{name}Unavailable", numbers)
+            return (known.reason, known.message) if known else (f"{name}Unavailable", f"{found}: {found.lacking}")
     return None
 
 
@@ -175,12 +174,10 @@ def _progressing(view: View) -> _Condition:
         return _Condition("Progressing", False, "Paused", "nothing is changed while spec.paused is true")
     for name, found in _workloads(view):
         if found.rolling:
-            numbers = f"{found}: {found.updated} of {found.wanted} pods are of the newest form"
-            return _Condition("Progressing", True, f"{name}Rolling", numbers)
+            return _Condition("Progressing", True, f"{name}Rolling", f"{found}: {found.lacking}")
         known = view.troubles.get(found.name)
         if not found.available and (known is None or known.waits):
-            numbers = f"{found}: {found.ready} of {found.wanted} pods are ready"
-            return _Condition("Progressing", True, f"{name}Starting", numbers)
+            return _Condition("Progressing", True, f"{name}Starting", f"{found}: {found.lacking}")
     return _Condition("Progressing", False, "Settled", "all objects are as the cohort asks for")
 
 
