@@ -69,8 +69,9 @@ test-browser: ## the console in a real Chromium
 test-rules: ## rules and dashboards on a real Prometheus
 	$(call WAITS,the dashboards and rules)
 
-evaluate: ## detection quality on annotated WFDB records: DATA=folder
-	$(call WAITS,holter evaluate)
+evaluate: setup ## detection quality on annotated WFDB records: DATA=folder; all figures in evaluation.json
+	@test -n "$(DATA)" || { echo "make evaluate: DATA=folder of WFDB records is missing" >&2; exit 2; }
+	$(BIN)/holter evaluate $(DATA) --json evaluation.json
 
 bench: ## speed and cost beside the tutorial's pipeline
 	$(call WAITS,the stream path at full speed)
