@@ -99,9 +99,9 @@ class Operator:
             if known is None or known["metadata"]["uid"] == document["metadata"]["uid"]:
                 self._cohorts.pop(name, None)
                 self._reconciler.forget(document["metadata"]["uid"])
-                await self._queue.add(name)
+                self._queue.add(name)
         elif self._keep(document):
-            await self._queue.add(name)
+            self._queue.add(name)
 
     async def child(self, kind: Kind, event: str | None, document: Mapping[str, Any]) -> None:
         """A watch tells of a child, or of a Secret."""
@@ -109,16 +109,16 @@ class Operator:
         metadata = document["metadata"]
         cohort = metadata.get("labels", {}).get(COHORT_LABEL)
         if kind is SECRET:
-            await self._secret_changed((metadata["namespace"], metadata["name"]))
+            self._secret_changed((metadata["namespace"], metadata["name"]))
         live = trim(kind, {**document, "kind": kind.name})
         if cohort is None:
             # A watch with a selector says DELETED instead; Secrets' has none, and this one may have lost its label.
             told = self._cache.unlabelled(live)
             if told:
-                await self._queue.add((live.namespace, told))
+                self._queue.add((live.namespace, told))
             return
         if self._cache.remove(live) if event == "DELETED" else self._cache.put(live):
-            await self._queue.add((live.namespace, cohort))
+            self._queue.add((live.namespace, cohort))
 
     def _keep(self, document: Mapping[str, Any]) -> bool:
         """Remember a cohort, if this is news."""
@@ -146,11 +146,11 @@ class Operator:
         else:
             self._keep(document)
 
-    async def _secret_changed(self, secret: Name) -> None:
+    def _secret_changed(self, secret: Name) -> None:
         self._secrets.pop(secret, None)
         for name in self._named.get(secret, ()):
             if name in self._cohorts:
-                await self._queue.add(name)
+                self._queue.add(name)
 
     def _secret(self, namespace: str, name: str) -> Mapping[str, str] | None:
         """A Secret's values, remembered until a watch tells that it has changed."""
@@ -207,7 +207,7 @@ class Operator:
             self._reconciler.kinds = kinds
             log.info("optional kinds", kinds=sorted(kinds))
             for name in self._cohorts:
-                await self._queue.add(name)
+                self._queue.add(name)
 
     async def _list(self) -> None:
         """All that is there, against what a watch has missed."""
@@ -219,7 +219,7 @@ class Operator:
                 name = (document["metadata"]["namespace"], document["metadata"]["name"])
                 there.add(name)
                 if self._keep(document):
-                    await self._queue.add(name)
+                    self._queue.add(name)
             for name, document in list(self._cohorts.items()):
                 within = namespace in (None, name[0]) and int(document["metadata"]["resourceVersion"]) <= version
                 if within and name not in there:
@@ -235,7 +235,7 @@ class Operator:
             )
             live = [trim(kind, document) for document in found]
             for name in self._cache.replace(kind, live, version, [namespace] if namespace else []):
-                await self._queue.add(name)
+                self._queue.add(name)
 
     async def _compare(self) -> None:
         """Cohorts whose bucket or tokens are no longer as InfluxDB was left."""
@@ -243,7 +243,7 @@ class Operator:
         asked = self._reconciler.asked()
         for uid in await asyncio.get_running_loop().run_in_executor(self._pool, self._unsettled, asked):
             if uid in uids:
-                await self._queue.add(uids[uid])
+                self._queue.add(uids[uid])
 
     def _unsettled(self, asked: Mapping[str, Any]) -> list[str]:
         return [uid for uid, step in asked.items() if step.asked and not self._influx.settled(*step.asked)]

@@ -17,7 +17,7 @@ class Queue:
     def __init__(self):
         self.woken = []
 
-    async def add(self, key, after=0.0):
+    def add(self, key, after=0.0):
         self.woken.append(key)
 
     def take(self):

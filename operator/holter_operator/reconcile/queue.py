@@ -4,9 +4,8 @@ import asyncio
 import heapq
 import random
 from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
 from typing import Generic, TypeVar
-
-import structlog
 
 K = TypeVar("K", bound=Hashable)
 
@@ -16,8 +15,6 @@ SETTLE = 0.1
 FIRST_RETRY, LONGEST_RETRY = 0.5, 120.0
 SPREAD = 0.2
 """Share by which times are spread, so that a thousand cohorts do not come at once."""
-
-log = structlog.get_logger()
 
 
 class Queue(Generic[K]):
@@ -44,60 +41,49 @@ class Queue(Generic[K]):
         self._count = 0
         self._busy: set[K] = set()
         self._failures: dict[K, int] = {}
-        self._wake = asyncio.Condition()
+        self._wake = asyncio.Event()
 
     def __len__(self) -> int:
         now = self._clock()
         return sum(1 for due in self._due.values() if due <= now)
 
-    async def add(self, key: K, after: float = SETTLE) -> None:
-        """Look at a key, at the latest in so many seconds."""
-        async with self._wake:
-            self._put(key, self._clock() + after)
-            self._wake.notify()
-
-    async def nudge(self) -> None:
-        """Look at the clock."""
-        async with self._wake:
-            self._wake.notify_all()
+    def add(self, key: K, after: float = SETTLE) -> None:
+        """Look at a key, at the latest in so many seconds. In the event loop's thread."""
+        self._put(key, self._clock() + after)
 
     async def run(self, workers: int) -> None:
         """Serve, so many keys at a time, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(workers):
-                group.create_task(self._serve())
-
-    async def _serve(self) -> None:
-        while True:
-            key = await self._next()
-            again: float | None
-            try:
-                again = await self._work(key)
-                self._failures.pop(key, None)
-                again = None if again is None else again * self._spread()
-            except Exception as error:
-                failures = self._failures.get(key, 0)
-                self._failures[key] = failures + 1
-                again = (
-                    max(getattr(error, "retry_after", None) or 0, min(LONGEST_RETRY, FIRST_RETRY * 2**failures))
-                    * self._spread()
-                )
-            async with self._wake:
-                self._busy.discard(key)
-                if again is not None:
-                    self._put(key, self._clock() + again)
-                self._wake.notify_all()
-
-    async def _next(self) -> K:
-        async with self._wake:
+        serving = set[asyncio.Task[None]]()
+        try:
             while True:
-                key, wait = self._take()
-                if key is not None:
-                    return key
-                try:
-                    await asyncio.wait_for(self._wake.wait(), wait)
-                except TimeoutError:
+                self._wake.clear()
+                key, wait = self._take() if len(self._busy) < workers else (None, None)
+                if key is None:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(wait):
+                            await self._wake.wait()
                     continue
+                task = asyncio.create_task(self._serve(key))
+                serving.add(task)
+                task.add_done_callback(serving.discard)
+        finally:
+            for task in serving:
+                task.cancel()
+            await asyncio.gather(*serving, return_exceptions=True)
+
+    async def _serve(self, key: K) -> None:
+        again: float | None
+        try:
+            again = await self._work(key)
+            self._failures.pop(key, None)
+        except Exception as error:
+            failures = self._failures.get(key, 0)
+            self._failures[key] = failures + 1
+            again = max(getattr(error, "retry_after", None) or 0.0, min(LONGEST_RETRY, FIRST_RETRY * 2**failures))
+        self._busy.discard(key)
+        if again is not None:
+            self._put(key, self._clock() + again * (1 + SPREAD * (2 * self._chance() - 1)))
+        self._wake.set()
 
     def _take(self) -> tuple[K | None, float | None]:
         """A key whose time has come, or the seconds until one's does."""
@@ -126,6 +112,4 @@ class Queue(Generic[K]):
             self._due[key] = due
             self._count += 1
             heapq.heappush(self._heap, (due, self._count, key))
-
-    def _spread(self) -> float:
-        return 1 + SPREAD * (2 * self._chance() - 1)
+            self._wake.set()

@@ -17,6 +17,8 @@ class Work:
         self.again, self.fault = None, None
 
     async def __call__(self, key):
+        if key == "nudge":  # the tests' own, to have it look at the clock
+            return None
         assert key not in [k for k, done in self.seen if not done], "never twice at a time"
         self.seen.append([key, False])
         entry = self.seen[-1]
@@ -46,7 +48,7 @@ async def running():
         """Let so many seconds pass."""
         await settle()
         offset[0] += seconds
-        await queue.nudge()
+        queue.add("nudge", after=0)
         await settle()
 
     async def settle():
@@ -61,8 +63,8 @@ async def running():
 async def test_a_key_woken_often_is_looked_at_once(running):
     queue, work, turn = running
     for _ in range(100):
-        await queue.add("a")
-    await queue.add("b")
+        queue.add("a")
+    queue.add("b")
     await turn(1)
     assert sorted(work.keys) == ["a", "b"]
 
@@ -70,10 +72,10 @@ async def test_a_key_woken_often_is_looked_at_once(running):
 async def test_a_key_woken_while_it_is_looked_at_is_looked_at_once_more_after(running):
     queue, work, turn = running
     work.gate.clear()
-    await queue.add("a")
+    queue.add("a")
     await turn(1)
     for _ in range(10):
-        await queue.add("a")
+        queue.add("a")
     await turn(1)
     assert work.keys == ["a"]
     work.gate.set()
@@ -85,7 +87,7 @@ async def test_so_many_at_a_time_and_a_slow_one_holds_nobody_up(running):
     queue, work, turn = running
     work.gate.clear()
     for key in "abcd":
-        await queue.add(key)
+        queue.add(key)
     await turn(1)
     assert work.most == 2
     work.gate.set()
@@ -96,13 +98,13 @@ async def test_so_many_at_a_time_and_a_slow_one_holds_nobody_up(running):
 async def test_it_comes_again_when_it_said_so_and_earlier_when_woken(running):
     queue, work, turn = running
     work.again = 100
-    await queue.add("a")
+    queue.add("a")
     await turn(1)
     await turn(90)
     assert work.keys == ["a"]
     await turn(11)
     assert work.keys == ["a", "a"]
-    await queue.add("a")
+    queue.add("a")
     await turn(1)
     assert work.keys == ["a"] * 3
 
@@ -110,7 +112,7 @@ async def test_it_comes_again_when_it_said_so_and_earlier_when_woken(running):
 async def test_failures_come_again_later_each_time_and_never_too_late(running):
     queue, work, turn = running
     work.fault = RuntimeError("no")
-    await queue.add("a")
+    queue.add("a")
     await turn(1)
     waits, wait = [], FIRST_RETRY
     for _ in range(12):
@@ -126,7 +128,7 @@ async def test_failures_come_again_later_each_time_and_never_too_late(running):
     await turn(LONGEST_RETRY * 1.1)
     seen = len(work.keys)
     work.fault = RuntimeError("again")
-    await queue.add("a")
+    queue.add("a")
     await turn(0.2)
     await turn(FIRST_RETRY * 1.1)
     assert len(work.keys) == seen + 2, "a success begins the count anew"
@@ -136,7 +138,7 @@ async def test_what_an_api_server_says_of_retries_is_heeded(running):
     queue, work, turn = running
     work.fault = RuntimeError("busy")
     work.fault.retry_after = 30.0
-    await queue.add("a")
+    queue.add("a")
     await turn(1)
     await turn(25)
     assert work.keys == ["a"]
@@ -148,7 +150,24 @@ async def test_its_length_is_those_that_wait_now(running):
     queue, work, turn = running
     work.gate.clear()
     for key in "abcd":
-        await queue.add(key)
-    await queue.add("e", after=1000)
+        queue.add(key)
+    queue.add("e", after=1000)
     await turn(1)
     assert len(queue) == 2
+
+
+async def test_it_ends_when_cancelled_whatever_it_is_at():
+    for moment in range(30):
+        work = Work()
+        work.gate.clear() if moment % 2 else None
+        queue = Queue(work)
+        task = asyncio.create_task(queue.run(3))
+        for key in "abc":
+            queue.add(key, after=0)
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        queue.add("d", after=0)
+        task.cancel()
+        async with asyncio.timeout(5):
+            await asyncio.gather(task, return_exceptions=True)
+        assert task.cancelled()
