@@ -40,6 +40,7 @@ class Found:
         within: whether that delay is at most 10 s.
         under_open: none told within 10 s, but the condition of one told before went on into it.
         other: the first physiological alert of any other kind told within 10 s.
+        noisy: it begins where noise was added.
     """
 
     record: str
@@ -52,6 +53,7 @@ class Found:
     within: bool
     under_open: bool
     other: Kind | None
+    noisy: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Summary:
     """Episodes of one group.
 
     Attributes:
-        group: key of `GROUPS`.
+        group: key of `GROUPS`, or several; `in noise`: those of them that begin where noise was added.
         episodes: how many.
         within: told of within 10 s.
         under_open: not so, but under an open one.
@@ -81,18 +83,24 @@ class Summary:
     delay_p90: float | None
 
 
-def find(outcome: Outcome) -> list[Found]:
-    """Episodes of a record that begin after the learning period, last 5 s or more, and are played in full for 10 s."""
+def find(outcome: Outcome, noisy: Sequence[Episode]) -> list[Found]:
+    """Episodes of a record that begin after the learning period and last 5 s or more.
+
+    Args:
+        outcome: of the record.
+        noisy: where noise was added.
+    """
     found = []
     for group, (labels, kinds) in GROUPS.items():
         for episode in outcome.reference.labelled(labels):
             long = episode.end - episode.start >= LEAST_SECONDS
             if long and episode.start >= LEARNING_SECONDS and episode.start + LEAST_SECONDS <= outcome.seconds:
-                found.append(_look(outcome, group, episode, kinds))
+                in_noise = any(span.start <= episode.start < span.end for span in noisy)
+                found.append(_look(outcome, group, episode, kinds, in_noise))
     return sorted(found, key=lambda f: f.start)
 
 
-def _look(outcome: Outcome, group: str, episode: Episode, kinds: frozenset[Kind]) -> Found:
+def _look(outcome: Outcome, group: str, episode: Episode, kinds: frozenset[Kind], in_noise: bool) -> Found:
     soon = episode.start + WITHIN_SECONDS
     first, last = episode.start - SLACK_SECONDS, max(episode.end + SLACK_SECONDS, soon)
     told = [t for t in outcome.told if first <= t.start <= last and t.category == "physiological"]
@@ -111,13 +119,15 @@ def _look(outcome: Outcome, group: str, episode: Episode, kinds: frozenset[Kind]
         within=within,
         under_open=open_before and not within,
         other=others[0] if others else None,
+        noisy=in_noise,
     )
 
 
 def summarise(found: Sequence[Found]) -> list[Summary]:
-    """By group, those that have episodes, and VT, VF and asystole together."""
+    """By group, those that have episodes, and VT, VF and asystole together; then those that begin in added noise."""
     groups = {group: [f for f in found if f.group == group] for group in GROUPS}
     groups["VT, VF, ASYS"] = [f for f in found if f.group in ("VT", "VF, VFL", "ASYS")]
+    groups |= {f"{group}, in noise": [f for f in members if f.noisy] for group, members in groups.items()}
     return [_sum(group, members) for group, members in groups.items() if members]
 
 

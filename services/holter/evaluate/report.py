@@ -102,7 +102,9 @@ def report(run: Run, options: Mapping[str, object], *, noise: bool) -> Report:
     everything = [alert for found in judged for alert in found]
     counts = [comparing.compare(outcome) for outcome in run.outcomes]
     compared = [c for c in counts if c is not None]
-    found = [f for outcome in run.outcomes for f in finding.find(outcome)]
+    found = [
+        f for outcome, noise_spans in zip(run.outcomes, spans, strict=True) for f in finding.find(outcome, noise_spans)
+    ]
     hours = sum(outcome.hours for outcome in run.outcomes)
     return Report(
         options=options,

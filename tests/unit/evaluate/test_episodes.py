@@ -2,6 +2,7 @@ import pytest
 
 from holter.alert import Kind
 from holter.evaluate.episodes import find, summarise
+from holter.sim.annotations import Episode
 
 VT, VF, ASYSTOLE = Kind.VENTRICULAR_TACHYCARDIA, Kind.VENTRICULAR_FIBRILLATION, Kind.ASYSTOLE
 
@@ -10,9 +11,9 @@ VT, VF, ASYSTOLE = Kind.VENTRICULAR_TACHYCARDIA, Kind.VENTRICULAR_FIBRILLATION, 
 def look(outcome, reference):
     """Find the one VT of 400–420 s (or another label) with these alerts."""
 
-    def make(told, label="VT", start=400.0, end=420.0, seconds=1000.0):
+    def make(told, label="VT", start=400.0, end=420.0, seconds=1000.0, noisy=()):
         ref = reference(rhythms=[(0.0, "N"), (start, label), (end, "N")], end=seconds)
-        return find(outcome(ref=ref, told=told, seconds=seconds))
+        return find(outcome(ref=ref, told=told, seconds=seconds), noisy)
 
     return make
 
@@ -77,3 +78,11 @@ def test_summary(look, told):
     assert vt.high == pytest.approx(0.8059, abs=1e-4)
     assert (together.group, together.episodes, together.within) == ("VT, VF, ASYS", 5, 2)
     assert summarise([]) == []
+
+
+def test_episodes_that_begin_in_added_noise_are_counted_apart_too(look, told):
+    noisy = [Episode("noise added", 300.0, 420.0)]
+    inside = look([told(VT, 402.0)], start=419.0, end=430.0, noisy=noisy)
+    outside = look([told(VT, 422.0)], start=420.0, end=430.0, noisy=noisy)
+    found = {s.group: (s.episodes, s.within) for s in summarise([*inside, *outside])}
+    assert found == {"VT": (2, 1), "VT, VF, ASYS": (2, 1), "VT, in noise": (1, 0), "VT, VF, ASYS, in noise": (1, 0)}
