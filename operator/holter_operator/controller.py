@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any
 
 import structlog
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 from tornado.httpserver import HTTPServer
 
 from holter_operator.build.meta import COHORT_LABEL, Object
@@ -35,6 +36,14 @@ INFLUXDB = 5.0
 
 HUNG = 300.0
 """Seconds of one reconcile after which the operator says that it is not alive."""
+
+_PATIENT = AsyncRetrying(
+    retry=retry_if_exception(lambda error: isinstance(error, KubeError) and error.passing),
+    wait=wait_exponential_jitter(multiplier=0.5, max=5),
+    stop=stop_after_delay(120),
+    reraise=True,
+)
+"""An API server may be starting as we do."""
 
 log = structlog.get_logger()
 
@@ -70,8 +79,10 @@ class Operator:
         )
         self._reconciler.written = self._written
         self._queue: Queue[Name] = Queue(self._reconcile)
-        await self._discover()
-        await self._list()
+        async for attempt in _PATIENT.copy():
+            with attempt:
+                await self._discover()
+                await self._list()
         self._server, port = serve(self.metrics, self._health, self._settings.listen, self._settings.port)
         log.info("serving", port=port, namespaces=self._settings.namespaces or "all", cohorts=len(self._cohorts))
         self._tasks = [

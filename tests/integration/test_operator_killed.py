@@ -91,7 +91,7 @@ async def test_what_is_made_is_whole_wherever_it_was_cut_short(cluster, ns, live
             await live(-1, made)
         expected = expected or shape(cluster, ns, name)
         assert shape(cluster, ns, name) == expected
-        buckets = [b["name"] for b in influxdb.buckets() if uid in b["description"]]
+        buckets = [b["name"] for b in influxdb.buckets() if uid in b.get("description", "")]
         assert buckets == [f"{ns}.{name}"], "nothing doubled in InfluxDB"
         assert len(tokens(influxdb, uid)) == 3
         remove(cluster, influxdb, ns, name)

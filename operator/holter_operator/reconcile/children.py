@@ -170,6 +170,8 @@ class Children:
     ) -> Problem | None:
         if error.passing or error.status in (401, 409):
             raise error
+        if error.status == 404 and kind.optional:
+            return None  # the kind has just gone
         name = f"{kind.name} {built['metadata']['name']}"
         propagation = _RECREATED.get(kind)
         if error.reason == "Invalid" and live is not None and propagation:
