@@ -39,9 +39,8 @@ class Work:
 @pytest.fixture
 async def running():
     work = Work()
-    loop = asyncio.get_running_loop()
     offset = [0.0]
-    queue = Queue(work, clock=lambda: loop.time() + offset[0], chance=lambda: 0.5)
+    queue = Queue(work, clock=lambda: offset[0], chance=lambda: 0.5)
     task = asyncio.create_task(queue.run(2))
 
     async def turn(seconds):
