@@ -23,6 +23,21 @@ SYSTEM, WARD = "holter-system", "holter-e2e"
 SIGNING_KEY = "a key that the receiver has too"
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A step that fails tells what the cluster says, before it is cleared up."""
+    report = yield
+    if report.failed and "kubectl" in item.funcargs:
+        kubectl = Kubectl()
+        for namespace in (WARD, SYSTEM):
+            report.sections.append((namespace, kubectl.run("get", "pods,cohorts,jobs", "-n", namespace, check=False)))
+            for each in kubectl.items("pods", namespace=namespace):
+                name = each["metadata"]["name"]
+                log = kubectl.run("logs", name, "-n", namespace, "--tail=15", check=False)
+                report.sections.append((f"log of {name}", log))
+    return report
+
+
 @pytest.fixture(scope="session")
 def kubectl():
     if not os.environ.get("KUBECONFIG"):
@@ -60,6 +75,8 @@ def namespaces(kubectl):
     for name in (SYSTEM, WARD):
         kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}})
     yield SYSTEM, WARD
+    if os.environ.get("KEEP"):
+        return
     kubectl.run("delete", "cohorts", "--all", "-n", WARD, "--timeout=150s", "--ignore-not-found", check=False)
     subprocess.run(["helm", "uninstall", "holter", "-n", SYSTEM, "--wait"], capture_output=True, check=False)
     kubectl.run("delete", "namespace", SYSTEM, WARD, "--wait=false", "--ignore-not-found")
@@ -137,9 +154,9 @@ def toolbox(kubectl, images, namespaces):
         kubectl.run("exec", "-i", "toolbox", "-n", WARD, "--", "sh", "-c", f"cat > {path}", stdin=content)
 
     def run(*arguments, stdin=None):
-        return json.loads(
-            kubectl.run("exec", "-i", "toolbox", "-n", WARD, "--", "python", "/tmp/toolbox.py", *arguments, stdin=stdin)
-        )
+        command = ("toolbox", "-n", WARD, "--", "python", "/tmp/toolbox.py", *arguments)
+        # What was logged on the way comes before the answer.
+        return json.loads(kubectl.run("exec", "-i", *command, stdin=stdin).splitlines()[-1])
 
     put("/tmp/toolbox.py", (HERE / "toolbox.py").read_text())
     run.put = put

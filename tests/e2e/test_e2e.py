@@ -15,7 +15,9 @@ SIGNING_KEY = "a key that the receiver has too"
 RECEIVER = f"http://receiver.{WARD}.svc:8080"
 READY = 30
 """Seconds in which a cohort is to be Ready with the images on the node."""
-SMALL = {"inference": {"replicas": 1}, "ingest": {"replicas": 1}}
+LITTLE = {"resources": {"requests": {"cpu": "20m", "memory": "128Mi"}}}
+"""A node of two cores has to do."""
+SMALL = {"inference": {"replicas": 1, **LITTLE}, "ingest": {"replicas": 1, **LITTLE}}
 RELOAD = 150
 """Seconds that a kubelet may take to bring a changed ConfigMap into a pod."""
 
@@ -82,8 +84,9 @@ def test_install(kubectl, helm, namespaces, capsys):
 
 def test_a_cohort_is_ready(kubectl, receiver, settled, capsys):
     spec = {
-        "inference": {"replicas": 2},
-        "refit": {"lookback": "1h", "minWindows": 200},
+        "ingest": LITTLE,
+        "inference": {"replicas": 2, **LITTLE},
+        "refit": {"lookback": "1h", "minWindows": 200, **LITTLE},
         "alerting": {"webhooks": [webhook("ward", secretRef={"name": "receiver"})]},
     }
     began = time.monotonic()

@@ -33,7 +33,7 @@ def replay(transport, host, speed, file):
             t0 = base + round(first * MICROSECONDS / rates[name])
             yield Chunk(name, t0, rates[name], recordings[name][first : first + n], seq)
 
-    target = Target(transport, f"http://{host}:8080", (host, 8081), load("/keys").current, None)
+    target = Target(transport, f"http://{host}:8080", (host, 8081), load(Path("/keys")).current, None)
     counts = send(map(chunks, recordings), Schedule(now, base, speed), target, lanes=4, jitter=lambda: 0.0)
     return {"acknowledged": counts.acknowledged, "refused": counts.refused, "waiting": counts.waiting}
 
