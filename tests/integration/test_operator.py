@@ -332,7 +332,7 @@ def test_bucket_retention_and_tokens_are_repaired_within_ten_seconds(cluster, ns
     ready()
     uid = cluster.get(COHORT, ns, "ward")["metadata"]["uid"]
     bucket = influxdb.bucket(f"{ns}.ward")
-    rules = [{"type": "expire", "everySeconds": 7200}]
+    rules = [{"type": "expire", "everySeconds": 7 * 86400}]
     influxdb.call("PATCH", f"/api/v2/buckets/{bucket['id']}", {"retentionRules": rules})
 
     def retention():
