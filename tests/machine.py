@@ -29,17 +29,23 @@ class Machine:
 
     Args:
         folder: for configuration, state, store and logs.
-        inference: further fields of `inference.json`.
+        workers: how many `holter infer` there are, by the names infer, infer-1, infer-2 …
+        inference: further fields of `inference.json`; with `source="Feed"` they are fed.
     """
 
-    def __init__(self, folder: Path, **inference: object) -> None:
+    def __init__(self, folder: Path, workers: int = 1, **inference: object) -> None:
         self.folder = folder
+        self.fed = inference.get("source") == "Feed"
+        names = ("infer", *(f"infer-{i}" for i in range(1, workers)))
         self.key = secrets.token_bytes(32)
         self.store_url = f"sqlite:{folder / 'store.db'}"
-        self.ports = {name: free_port() for name in ("http", "udp", "ingest", "infer")}
+        self.ports = {name: free_port() for name in ("http", "udp", "feed", "ingest", *names)}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         common = {"cohort": "ward", "namespace": "test"}
-        for name, config in (("ingest", {"udp": True}), ("inference", {"source": "Store", **inference})):
+        for name, config in (
+            ("ingest", {"udp": True}),
+            ("inference", {"source": "Store", "replicas": workers, **inference}),
+        ):
             self._write(f"config/{name}.json", json.dumps({**common, **config}))
         self._write("keys/current", base64.urlsafe_b64encode(self.key).decode())
 
@@ -54,7 +60,7 @@ class Machine:
         return Target("binary", f"http://127.0.0.1:{self.ports['http']}", None, self.key, self.store_url)
 
     def start(self, *names: str) -> None:
-        """Start `ingest`, `infer` or both."""
+        """Start `ingest`, `infer`, `infer-1` …: any of them."""
         for name in names:
             environment = {
                 **os.environ,
@@ -65,14 +71,16 @@ class Machine:
                 "HOLTER_PORT_UDP": str(self.ports["udp"]),
                 "HOLTER_PORT_METRICS": str(self.ports[name]),
                 "HOLTER_STATE": str(self.folder / f"state-{name}"),
-                "HOLTER_POD": f"ward-{name}-0",
+                "HOLTER_POD": f"ward-{name}" if name[-1].isdigit() else f"ward-{name}-0",
                 "HOLTER_DEVICE_KEYS": str(self.folder / "keys"),
             }
+            if self.fed:
+                environment["HOLTER_PORT_FEED"] = str(self.ports["feed"])
+                environment["HOLTER_FEED_PEERS"] = f"127.0.0.1:{self.ports['feed']}"
             (self.folder / f"state-{name}").mkdir(exist_ok=True)
             with (self.folder / f"{name}.log").open("ab") as log:
-                self.processes[name] = subprocess.Popen(
-                    [str(Path(sys.executable).with_name("holter")), name], env=environment, stderr=log, stdout=log
-                )
+                command = [str(Path(sys.executable).with_name("holter")), name.partition("-")[0]]
+                self.processes[name] = subprocess.Popen(command, env=environment, stderr=log, stdout=log)
 
     def fetch(self, name: str, path: str) -> str | None:
         """GET from a service's metrics port; None while it does not answer 200."""

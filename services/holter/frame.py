@@ -22,6 +22,8 @@ _HEADER = struct.Struct("<4sBBHIIq32s")
 # magic, version, status, seconds to wait, seq, t0 in µs, device id padded with NUL
 _ACK = struct.Struct("<4sBBHIq32s")
 HEADER_BYTES = _HEADER.size
+DEVICE_ID_SPAN = slice(HEADER_BYTES - 32, HEADER_BYTES)
+"""Where a header has its device id."""
 ACK_BYTES = _ACK.size
 MAC_BYTES = 8
 MAX_SAMPLES = int(FS_MAX)

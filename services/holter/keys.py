@@ -25,6 +25,14 @@ def mac_key(key: bytes, device_id: str) -> bytes:
     return _derive(key, "mac", device_id)
 
 
+def feed_keys(keys: "DeviceKeys | None") -> tuple[bytes, ...]:
+    """By what ingest and workers know each other on the feed, the current first: HMAC-SHA256(key, "feed:").
+
+    Without device keys (access mode Open) a key that everybody knows: the NetworkPolicy alone keeps others out.
+    """
+    return (bytes(KEY_BYTES),) if keys is None else tuple(_derive(key, "feed", "") for key in keys.each())
+
+
 def _derive(key: bytes, purpose: str, device_id: str) -> bytes:
     return hmac.digest(key, f"{purpose}:{device_id}".encode(), "sha256")
 
@@ -50,18 +58,19 @@ class DeviceKeys:
         """The keys that may have signed this device's frames, the current one first."""
         return _mac_keys(self, device_id)
 
-    def _each(self) -> tuple[bytes, ...]:
+    def each(self) -> tuple[bytes, ...]:
+        """The keys that are valid, the current one first."""
         return (self.current,) if self.previous is None else (self.current, self.previous)
 
 
 @lru_cache(_CACHED_DEVICES)
 def _bearers(keys: DeviceKeys, device_id: str) -> tuple[bytes, ...]:
-    return tuple(bearer(key, device_id).encode() for key in keys._each())
+    return tuple(bearer(key, device_id).encode() for key in keys.each())
 
 
 @lru_cache(_CACHED_DEVICES)
 def _mac_keys(keys: DeviceKeys, device_id: str) -> tuple[bytes, ...]:
-    return tuple(mac_key(key, device_id) for key in keys._each())
+    return tuple(mac_key(key, device_id) for key in keys.each())
 
 
 def load(folder: Path) -> DeviceKeys:

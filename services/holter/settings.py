@@ -27,6 +27,7 @@ class Settings:
         profiles: file of patient profiles (HOLTER_PROFILES).
         candidate: `configmap:<namespace>/<name>` or `file:<folder>`: where refit leaves a model (HOLTER_CANDIDATE).
         tls: folder of `tls.crt` and `tls.key` (HOLTER_TLS).
+        feed_peers: `host:port` of the ingest processes' feed, several joined by commas (HOLTER_FEED_PEERS).
         console_tokens: folder of `view` and `acknowledge` (HOLTER_CONSOLE_TOKENS).
     """
 
@@ -42,6 +43,7 @@ class Settings:
     profiles: Path | None = None
     candidate: str | None = None
     tls: Path | None = None
+    feed_peers: str | None = None
     console_tokens: Path | None = None
 
     @property
@@ -97,5 +99,6 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Settings:
         profiles=path("HOLTER_PROFILES"),
         candidate=environ.get("HOLTER_CANDIDATE") or None,
         tls=path("HOLTER_TLS"),
+        feed_peers=environ.get("HOLTER_FEED_PEERS") or None,
         console_tokens=path("HOLTER_CONSOLE_TOKENS"),
     )

@@ -73,6 +73,9 @@ class Engine:
         interval: step between windows, seconds.
         model: scores windows; None until there is one; replace it at any time between calls.
         capacity: patients to make room for at first.
+
+    Attributes:
+        waiting: some device of the last `push` has a hole that a chunk still on its way may fill.
     """
 
     def __init__(self, window: int = 10, interval: int = 5, model: Model | None = None, capacity: int = 64) -> None:
@@ -82,6 +85,8 @@ class Engine:
         self._slots: dict[str, int] = {}
         self._free = list(range(capacity - 1, -1, -1))
         self._streams: dict[str, Stream] = {}
+        self._late_before = 0  # of devices that have gone
+        self.waiting = False
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -106,9 +111,13 @@ class Engine:
     def forget(self, device_id: str) -> None:
         """Let go of a device that has gone."""
         slot = self._slots.pop(device_id)
-        del self._streams[device_id]
+        self._late_before += self._streams.pop(device_id).late_chunks
         self.device_ids[slot] = None
         self._free.append(slot)
+
+    def knows(self, device_id: str) -> bool:
+        """Whether the device has a place."""
+        return device_id in self._slots
 
     def newest(self, device_id: str) -> int:
         """Event time just after a known device's newest sample, µs."""
@@ -117,7 +126,7 @@ class Engine:
     @property
     def late_chunks(self) -> int:
         """Chunks that came after their second had been processed."""
-        return sum(stream.late_chunks for stream in self._streams.values())
+        return self._late_before + sum(stream.late_chunks for stream in self._streams.values())
 
     def checkpoint(self, device_id: str) -> bytes:
         """What another worker needs to go on with a known device."""
@@ -139,8 +148,9 @@ class Engine:
         while True:
             ticks = list(self._round(touched))
             if not ticks:
-                return
+                break
             yield from ticks
+        self.waiting = any(stream.waiting for stream in touched.values())
 
     def _round(self, touched: dict[str, Stream]) -> Iterator[Tick]:
         """At most one second of each device."""

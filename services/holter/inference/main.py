@@ -1,4 +1,4 @@
-"""`holter infer`: a worker that looks at its share of a cohort each second."""
+"""`holter infer`: a worker that looks at its share of a cohort, as it comes."""
 
 import asyncio
 import signal
@@ -16,35 +16,32 @@ from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
 from holter import logs
-from holter.chunk import SHARDS
 from holter.config import InferenceConfig, read
+from holter.feed.client import Feed, parse_peers
 from holter.inference.decision import Decision, Limits
 from holter.inference.decision.life import Life
 from holter.inference.engine import Engine
+from holter.inference.live import CYCLE, Live
 from holter.inference.outbox import Outbox
 from holter.inference.profiles import Profiles
+from holter.inference.shards import Duty
 from holter.inference.sinks import build
 from holter.inference.sinks.delivery import DeliveryMetrics, deliver
 from holter.inference.telemetry import Telemetry
 from holter.inference.warm import warm
 from holter.inference.watched import Watched
 from holter.inference.worker import Parts, Worker
+from holter.keys import KeyFileError, KeyFolder, feed_keys
 from holter.metrics import Metrics
 from holter.model.artifact import JSON, NPZ, load
 from holter.model.npz import ArtifactError
 from holter.serving import serve
 from holter.settings import Settings, from_environment
 from holter.store.open import open_store
-from holter.store.protocol import StoreUnavailableError
 
-CYCLE = 1.0
 _STUCK = 60.0
+_KEYS_EVERY = 2.0
 _log = structlog.get_logger()
-
-
-def shards_of(ordinal: int, replicas: int) -> range:
-    """The shards of one worker of `replicas`: a range, as even as can be, all of them owned once."""
-    return range(ordinal * SHARDS // replicas, (ordinal + 1) * SHARDS // replicas)
 
 
 class Service:
@@ -65,7 +62,12 @@ class Service:
         life = Life(self.config.namespace, self.config.cohort, round(self.config.cooldown))
         decision = Decision(engine, life, Limits(cooldown=round(self.config.cooldown)), self.profiles.of)
         self.parts = Parts(self.store, self.outbox, engine, life, decision, telemetry)
-        self.worker = Worker(self.parts, shards_of(settings.ordinal, self.config.replicas))
+        self._keys = KeyFolder(settings.device_keys) if settings.device_keys else None
+        self._next_keys = 0.0
+        self.duty = Duty(settings.ordinal, self.config.replicas)
+        self.worker = Worker(self.parts, self.duty.mine)
+        feed = Feed(parse_peers(settings.feed_peers), self._feed_keys) if settings.feed_peers else None
+        self.live = Live(self.worker, self.duty, telemetry, feed, fed=self.config.source == "Feed")
         self._model_file = Watched(settings.model / JSON) if settings.model else None
         self._delivery_metrics = DeliveryMetrics(metrics, self._sink_names())
         self._delivery: asyncio.Task[None] | None = None
@@ -86,30 +88,24 @@ class Service:
 
     def ready(self) -> str | None:
         """For /readyz."""
-        return self._fault
+        return self._fault or self.live.fault
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Until `stopping` is set, or a change asks for a new process."""
         await _compiled(stopping)
         if stopping.is_set():
             return
-        await self._restored(stopping)
         self._deliver()
-        while not stopping.is_set() and not self._restart:
-            began = time.monotonic()
-            try:
-                await asyncio.to_thread(self._refresh)
-                await asyncio.to_thread(self.worker.cycle)
-                self._fault = None
-            except StoreUnavailableError as error:
-                if self._fault is None:
-                    _log.warning("store_unavailable", reason=str(error))
-                self._fault = f"the store does not answer: {error}"
-            self._last_cycle = time.monotonic()
-            self._reconfigure()
-            if self._delivery is not None and self._delivery.done():
-                self._delivery.result()
-            await _sleep(CYCLE - (time.monotonic() - began), stopping)
+        async with self.live.running():
+            self._fault = None
+            while not stopping.is_set() and not self._restart:
+                began = time.monotonic()
+                await self.live.cycle(self._refresh)
+                self._last_cycle = time.monotonic()
+                self._reconfigure()
+                if self._delivery is not None and self._delivery.done():
+                    self._delivery.result()
+                await _sleep(CYCLE - (time.monotonic() - began), stopping)
         await asyncio.to_thread(self.worker.write_baselines)
         if self._delivery is not None:
             self._delivery.cancel()
@@ -117,21 +113,14 @@ class Service:
         self.outbox.close()
         self.store.close()
 
-    async def _restored(self, stopping: asyncio.Event) -> None:
-        while not stopping.is_set():
-            try:
-                await asyncio.to_thread(self.worker.restore)
-                break
-            except StoreUnavailableError as error:
-                self._fault = f"the store does not answer: {error}"
-                self._last_cycle = time.monotonic()
-                _log.warning("store_unavailable", reason=str(error))
-                await _sleep(CYCLE, stopping)
+    def _feed_keys(self) -> tuple[bytes, ...]:
+        return feed_keys(None if self._keys is None else self._keys.keys)
 
     def _refresh(self) -> None:
         """Take up a new model and new profiles, between two cycles."""
         if self.profiles.refresh():
             self.parts.decision.profiles_changed()
+        self._refresh_keys()
         if self._model_file is None or self.settings.model is None:
             return
         try:
@@ -146,6 +135,15 @@ class Service:
             _log.warning("model_not_read", reason=str(error), kept="the last one")
             self._model_file = Watched(self.settings.model / JSON)  # half-written: look again
 
+    def _refresh_keys(self) -> None:
+        if self._keys is None or time.monotonic() < self._next_keys:
+            return
+        self._next_keys = time.monotonic() + _KEYS_EVERY
+        try:
+            self._keys.refresh()
+        except KeyFileError as error:
+            _log.warning("keys_not_read", reason=str(error), kept="the last ones")
+
     def _reconfigure(self) -> None:
         content = self._config_file.poll()
         if content is None:
@@ -159,10 +157,12 @@ class Service:
             return
         old, self.config = self.config, config
         changed = {f for f in InferenceConfig.model_fields if getattr(old, f) != getattr(config, f)}
-        if changed & {"replicas", "layout", "source", "window", "interval", "sample_rate"}:
+        alone = {"replicas"} if self.settings.feed_peers is None else set[str]()  # nobody would be heard to take over
+        if changed & {*alone, "layout", "source", "window", "interval", "sample_rate"}:
             _log.info("restarting", reason="configuration", changed=sorted(changed))
             self._restart = True
             return
+        self.duty.replicas = config.replicas
         self.parts.life.cooldown = round(config.cooldown)
         self.parts.decision.limits = replace(self.parts.decision.limits, cooldown=round(config.cooldown))
         if changed & {"webhooks", "alertmanager"}:

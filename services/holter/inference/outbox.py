@@ -140,7 +140,7 @@ class Outbox:
             The events that were new.
         """
         with self._transaction() as db:
-            new = tuple(event for event in events if self._record(db, event))
+            new = tuple(event for event in events if self._record(db, event, self._sinks))
             if cursor is not None:
                 db.execute("INSERT OR REPLACE INTO cursor VALUES (1, ?)", (cursor,))
         if new:
@@ -148,7 +148,7 @@ class Outbox:
                 callback()
         return new
 
-    def _record(self, db: sqlite3.Connection, event: AlertEvent) -> bool:
+    def _record(self, db: sqlite3.Connection, event: AlertEvent, sinks: Sequence[str]) -> bool:
         body, rank = orjson.dumps(event, option=orjson.OPT_SERIALIZE_NUMPY), _RANK[event.priority]
         inserted = db.execute(
             "INSERT OR IGNORE INTO event (id, alert_id, rank, decided_at, committed_at, body)"
@@ -167,9 +167,23 @@ class Outbox:
             db.execute("INSERT OR REPLACE INTO open VALUES (?, ?)", (event.alert_id, seq))
         db.executemany(
             "INSERT INTO delivery (sink, seq, alert_id, rank) VALUES (?, ?, ?, ?)",
-            [(sink, seq, event.alert_id, rank) for sink in self._sinks],
+            [(sink, seq, event.alert_id, rank) for sink in sinks],
         )
         return True
+
+    def adopt(self, events: Iterable[AlertEvent]) -> None:
+        """Keep the newest events of alerts that another worker has told of: they are this one's to go on with."""
+        with self._transaction() as db:
+            for event in events:
+                self._record(db, event, sinks=())
+
+    def release(self, device_ids: Iterable[str]) -> None:
+        """Another worker goes on with these devices' alerts: they are no longer open here. Deliveries go on."""
+        leaving = frozenset(device_ids)
+        with self._transaction() as db:
+            for event in self.open_alerts():
+                if event.device_id in leaving:
+                    db.execute("DELETE FROM open WHERE alert_id = ?", (event.alert_id,))
 
     def cursor(self) -> int | None:
         """The cursor of the last commit that moved it, None before the first."""

@@ -1,5 +1,6 @@
 """Devices that have stopped sending: the one thing that is judged by the wall clock."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from holter.alert import Kind, Priority
@@ -34,12 +35,17 @@ class Silence:
 
     def __init__(self) -> None:
         self._heard: dict[str, tuple[float, int, float]] = {}  # wall clock, newest sample, length of its posts
+        self._arrived: dict[str, int] = {}  # the newest at ingest
 
-    def hear(self, chunks: tuple[Chunk, ...], now: float) -> None:
-        """These came at `now` (wall clock, s)."""
+    def hear(self, chunks: Iterable[Chunk], now: float) -> None:
+        """These came at `now` (wall clock, s); what another way had brought before is no sign of life."""
         first: dict[str, int] = {}
         newest: dict[str, int] = {}
         for chunk in chunks:
+            known = self._heard.get(chunk.device_id)
+            if known and 0 < chunk.arrived <= self._arrived.get(chunk.device_id, 0) and chunk.end <= known[1]:
+                continue
+            self._arrived[chunk.device_id] = max(chunk.arrived, self._arrived.get(chunk.device_id, 0))
             first[chunk.device_id] = min(chunk.t0, first.get(chunk.device_id, chunk.t0))
             newest[chunk.device_id] = max(chunk.end, newest.get(chunk.device_id, 0))
         for device_id, end in newest.items():
@@ -59,5 +65,10 @@ class Silence:
             gone = quiet >= FORGET_AFTER
             silent.append(Silent(device_id, since + round(quiet), condition, gone))
             if gone:
-                del self._heard[device_id]
+                self.forget(device_id)
         return silent
+
+    def forget(self, device_id: str) -> None:
+        """It is no concern of this worker any more."""
+        self._heard.pop(device_id, None)
+        self._arrived.pop(device_id, None)

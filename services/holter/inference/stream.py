@@ -44,12 +44,15 @@ class Second:
 class Stream:
     """Chunks in by `push`, seconds out by `take` while `ready`."""
 
-    __slots__ = ("_anchor", "_base", "_buffer", "_fs", "_late", "_lead_off", "_newest", "_second", "late_chunks")
+    __slots__ = (
+        "_anchor", "_arrived", "_base", "_buffer", "_fs", "_late", "_lead_off", "_newest", "_second", "late_chunks",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._fs = 0.0
         self._second = 0
         self._late = 0
+        self._arrived = 0
         self._lead_off: set[int] = set()
         self.late_chunks = 0
 
@@ -74,6 +77,8 @@ class Stream:
     def push(self, chunk: Chunk) -> bool:
         """Take a chunk; False when there is no room for it until ready seconds have been taken."""
         if self._fs != chunk.fs:
+            if 0 < chunk.arrived < self._arrived:
+                return True  # from before the device changed its rate
             if self._fs and self.ready():
                 return False
             self._restart(chunk)
@@ -86,6 +91,9 @@ class Stream:
             at = 0
         start = self._start()
         if at + n <= start:
+            if 0 < chunk.arrived <= self._arrived:
+                return True  # the store repeats what the feed has brought; a clock that was set back arrives now
+            self._arrived = max(self._arrived, chunk.arrived)
             self.late_chunks += 1
             self._late = self._late + 1 if self.newest - chunk.t0 > _FAR else 0
             if self._late < _RESTART_AFTER:
@@ -94,6 +102,7 @@ class Stream:
             self._restart(chunk)
             at = 0
         self._late = 0
+        self._arrived = max(self._arrived, chunk.arrived)
         skip = max(0, -at)
         part = self._buffer[at + skip : at + n]
         missing = np.isnan(part)
@@ -120,6 +129,13 @@ class Stream:
         if have < end:
             return False
         return have >= end + LATENESS * self._fs or not np.isnan(self._buffer[max(start, 0) : end]).any()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the next second has holes that something newer lies beyond: what belongs there may be on its way."""
+        start = self._start()
+        end = start + self._length() - (0 if self._fs == FS else 2)
+        return self._newest - self._base >= end and not self.ready()
 
     def take(self) -> Second:
         """The next second; `ready` has to be true."""

@@ -84,6 +84,10 @@ class Telemetry:
         self._of(self._gaps, reason="missing").inc(missing)
         self._of(self._age).set(time.time() - self._trained_at if self._trained_at else 0.0)
 
+    def unowned(self, shards: int) -> None:
+        """Shards that nobody judges, as seen from here."""
+        self._of(self._unowned).set(shards)
+
     def store_failed(self) -> None:
         """A call to the store failed."""
         self._of(self._errors).inc()

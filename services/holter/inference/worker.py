@@ -1,4 +1,4 @@
-"""One cycle of a worker: read, compute, decide, commit, write. Blocking; its caller keeps it off the event loop.
+"""A worker: read or be fed, compute, decide, commit. Blocking; its caller keeps it off the event loop.
 
 The order is the guarantee: events and the read cursor are committed together, so a crash before that decides again from
 the same chunks, and a crash after it delivers from the outbox.
@@ -6,34 +6,32 @@ the same chunks, and a crash after it delivers from the outbox.
 
 import time
 from bisect import bisect_left
-from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import structlog
 
 from holter.alert import AlertEvent, Transition
-from holter.chunk import MICROSECONDS
+from holter.chunk import MICROSECONDS, Chunk, shard_of
 from holter.inference.arrivals import Arrivals
 from holter.inference.decision import Decision
 from holter.inference.decision.life import Life
 from holter.inference.engine import Engine
+from holter.inference.errands import Errands
 from holter.inference.outbox import Outbox
 from holter.inference.silence import Silence
-from holter.inference.strips import Strips
 from holter.inference.telemetry import Telemetry
 from holter.model.pipeline import Model
-from holter.store.protocol import Baseline, ChunkPage, Store, StoreRefusedError, StoreUnavailableError
-from holter.window import WindowScores
+from holter.store.protocol import Baseline, ChunkPage, Store, StoreUnavailableError
 
 WARM_UP = 150.0
 """Seconds of arrivals that are read again at start: filters, levels and persistence find their state."""
+PAGE = 50_000
+"""Chunks that are read at once at most."""
 BASELINES_EVERY = 60.0
-ACKNOWLEDGEMENTS_EVERY = 2.0
 REMEMBER = 24 * 3600.0
 BASELINE_VALID = 24 * 3600 * MICROSECONDS
-_SCORES_KEPT = 200_000
 _CURSOR_STEP = 100_000
 """µs of the wall clock: how closely a cursor is placed in time."""
 _log = structlog.get_logger()
@@ -60,8 +58,30 @@ class Parts:
     telemetry: Telemetry
 
 
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What the store knows of some shards' past.
+
+    Attributes:
+        shards: which.
+        cursor: from where chunks are to be read.
+        judged: about when (wall clock, µs) the last chunk came that has been judged before; 0 when that is not known.
+        baselines: by device.
+        events: alerts of the last day.
+    """
+
+    shards: frozenset[int]
+    cursor: int
+    judged: int
+    baselines: dict[str, Baseline]
+    events: tuple[AlertEvent, ...]
+
+
 class Worker:
     """See the module.
+
+    `recall`, `fetch` and `errands.run` block on the store; the rest never touches it and is for one thread, which may
+    be another: so a store that hangs keeps no alarm from being raised.
 
     Args:
         parts: what it works with.
@@ -70,17 +90,29 @@ class Worker:
     """
 
     def __init__(self, parts: Parts, shards: Collection[int], clock: Callable[[], float] = time.time) -> None:
-        self._parts, self._shards, self._clock = parts, shards, clock
+        self._parts, self._shards, self._clock = parts, frozenset(shards), clock
+        self.errands = Errands(parts.store, parts.telemetry)
         self._silence = Silence()
         self._arrivals = Arrivals()
-        self._strips = Strips(parts.store)
-        self._cursor = 0
+        self._cursor: int | None = None
         self._baselines: dict[str, Baseline] = {}
-        self._unwritten: deque[WindowScores] = deque()
         self._late = 0
         self._next_baselines = 0.0
-        self._next_acknowledgements = 0.0
-        self._acknowledged_until = 0
+
+    @property
+    def shards(self) -> frozenset[int]:
+        """What is read of the store."""
+        return self._shards
+
+    @property
+    def cursor(self) -> int | None:
+        """Where the next page begins; None before the store has said."""
+        return self._cursor
+
+    @property
+    def waiting(self) -> bool:
+        """Whether some device has a hole that the store may fill."""
+        return self._parts.engine.waiting
 
     def restore(self) -> None:
         """Go on where the last one stopped.
@@ -88,26 +120,89 @@ class Worker:
         Raises:
             StoreUnavailableError: try again.
         """
-        store, now = self._parts.store, self._clock()
-        resume = self._parts.outbox.cursor()
-        warm = store.cursor_at(round((now - WARM_UP) * MICROSECONDS))
-        self._cursor = warm if resume is None else min(resume, warm)
-        self._arrivals.since = self._judged_until(resume, now)
-        self._baselines = {baseline.device_id: baseline for baseline in store.read_baselines(self._shards)}
-        since = round((now - REMEMBER) * MICROSECONDS)
-        known = {event.id: event for event in store.read_alerts(since)}
-        known |= {event.id: event for event in self._parts.outbox.recent(since)}
-        known |= {event.id: event for event in self._parts.outbox.open_alerts()}
-        events = tuple(sorted(known.values(), key=lambda e: (e.decided_at, e.id)))
-        self._parts.life.restore(events)
-        for event in self._parts.outbox.open_alerts():
-            self._strips.want(event, now)
-        self._acknowledged_until = since
-        _log.info("restored", cursor=self._cursor, baselines=len(self._baselines), events=len(events))
+        self.resume(self.recall(self._shards))
 
-    def _judged_until(self, resume: int | None, now: float) -> int:
+    def begin(self) -> None:
+        """Go on with what this worker itself remembers, for the store may not answer."""
+        own = self._parts.outbox.open_alerts()
+        since = round((self._clock() - REMEMBER) * MICROSECONDS)
+        known = {event.id: event for event in (*self._parts.outbox.recent(since), *own)}
+        self._parts.life.restore(_in_order(e for e in known.values() if shard_of(e.device_id) in self._shards))
+
+    def recall(self, shards: Collection[int], warm_up: float = WARM_UP) -> Recalled:
+        """Ask the store what it knows of these shards.
+
+        Args:
+            shards: which.
+            warm_up: seconds of arrivals to be read again.
+
+        Raises:
+            StoreUnavailableError: try again.
+        """
+        store, now = self._parts.store, self._clock()
+        cursor = store.cursor_at(round((now - warm_up) * MICROSECONDS))
+        judged = 0
+        if self._cursor is None:  # a new process: what its last life had read counts
+            resume = self._parts.outbox.cursor()
+            cursor = cursor if resume is None else min(resume, cursor)
+            judged = self._judged_until(resume, cursor, now)
+        since = round((now - REMEMBER) * MICROSECONDS)
+        return Recalled(
+            frozenset(shards),
+            cursor,
+            judged,
+            {baseline.device_id: baseline for baseline in store.read_baselines(shards)},
+            tuple(event for event in store.read_alerts(since) if shard_of(event.device_id) in shards),
+        )
+
+    def resume(self, recalled: Recalled) -> None:
+        """Go on with shards from what the store knows of them, and from what this worker itself has decided."""
+        parts, now = self._parts, self._clock()
+        since = round((now - REMEMBER) * MICROSECONDS)
+        if self._cursor is None:
+            self._arrivals.since = recalled.judged
+            self.errands.start(since)
+        self._shards |= recalled.shards
+        self._cursor = recalled.cursor if self._cursor is None else min(self._cursor, recalled.cursor)
+        # Who is judged already has a baseline of today, and alerts that are further on than the store's.
+        fresh = {d: b for d, b in recalled.baselines.items() if not parts.engine.knows(d)}
+        self._baselines |= fresh
+        known = {event.id: event for event in recalled.events}
+        mine = (*parts.outbox.recent(since), *parts.outbox.open_alerts())
+        known |= {event.id: event for event in mine if shard_of(event.device_id) in recalled.shards}
+        events = _in_order(event for event in known.values() if not parts.engine.knows(event.device_id))
+        parts.life.restore(events)
+        told = {event.id for event in mine}
+        parts.outbox.adopt(event for event in parts.life.opened(events) if event.id not in told)
+        for event in parts.outbox.open_alerts():
+            self.errands.want_strip(event, now)
+        counts = {"shards": len(recalled.shards), "baselines": len(fresh), "events": len(events)}
+        _log.info("restored", cursor=self._cursor, **counts)
+
+    def take_on(self, shards: Collection[int]) -> None:
+        """Judge these shards too, from now on."""
+        self._shards |= frozenset(shards)
+
+    def release(self, shards: Collection[int]) -> None:
+        """Another worker judges these shards."""
+        parts = self._parts
+        self._shards -= frozenset(shards)
+        leaving = {d for d in parts.engine.device_ids if d is not None and shard_of(d) in shards}
+        self.errands.keep_baselines(self._checkpoints(leaving))
+        for device_id in leaving:
+            parts.engine.forget(device_id)
+            self._arrivals.forget(device_id)
+            self._silence.forget(device_id)
+        parts.life.forget(leaving)
+        parts.decision.forget(leaving)
+        parts.outbox.release(leaving)
+        for device_id in [d for d in self._baselines if shard_of(d) in shards]:
+            del self._baselines[device_id]
+        _log.info("released", shards=len(shards), devices=len(leaving))
+
+    def _judged_until(self, resume: int | None, cursor: int, now: float) -> int:
         """About when (wall clock, µs) the chunk came that `resume` stands before; 0 when nothing is read twice."""
-        if resume is None or resume <= self._cursor:
+        if resume is None or resume <= cursor:
             return 0
         times = range(round((now - WARM_UP) * MICROSECONDS), round(now * MICROSECONDS), _CURSOR_STEP)
         found = bisect_left(times, resume, key=self._parts.store.cursor_at)
@@ -126,52 +221,51 @@ class Worker:
             "scorer", at_work="ordered and forest" if model else "ordered", revision=model.revision if model else 0
         )
 
-    def cycle(self) -> None:
-        """Take in all that has arrived.
+    def fetch(self, limit: int = PAGE) -> ChunkPage:
+        """The next page of the store, not yet judged; `restore` or `resume` come first.
 
         Raises:
-            StoreUnavailableError: nothing was read; what was read before is decided and committed.
+            StoreUnavailableError: try again.
         """
-        while True:
-            page, more = self._read()
-            self._judge(page)
-            if not more:
-                break
-        now = self._clock()
-        self._silent(now)
-        self._write_scores()
-        self._strips.write(now)
-        if now >= self._next_acknowledgements:
-            self._acknowledge()
-            self._next_acknowledgements = now + ACKNOWLEDGEMENTS_EVERY
-        if now >= self._next_baselines:
-            if self._next_baselines:
-                self.write_baselines()
-            self._next_baselines = now + BASELINES_EVERY
-
-    def _read(self) -> tuple[ChunkPage, bool]:
+        assert self._cursor is not None
         with self._parts.telemetry.stage("read"):
             try:
-                page = self._parts.store.read_chunks(self._shards, self._cursor)
+                return self._parts.store.read_chunks(self._shards, self._cursor, limit)
             except StoreUnavailableError:
                 self._parts.telemetry.store_failed()
                 raise
-        more = page.cursor != self._cursor and len(page.chunks) > 0
-        self._cursor = page.cursor
-        return page, more
 
-    def _judge(self, page: ChunkPage) -> None:
+    def look(self) -> None:
+        """What is to be done each second or so, whatever has come: silent devices, acknowledgements, baselines."""
+        now = self._clock()
+        self._silent(now)
+        for ack in self.errands.acknowledgements():
+            self._parts.life.acknowledge(ack.device_id, ack.alert_id)
+        if now >= self._next_baselines:
+            if self._next_baselines:
+                self.keep_baselines()
+            self._next_baselines = now + BASELINES_EVERY
+
+    def judge(self, chunks: Sequence[Chunk], cursor: int | None = None) -> None:
+        """Compute and decide what can be, and commit it.
+
+        Args:
+            chunks: in any order, known ones too.
+            cursor: of the page that they are; None for chunks of the feed, which the store gives again at a restart.
+        """
+        if cursor is not None:
+            self._cursor = cursor
         parts, now = self._parts, self._clock()
-        self._silence.hear(page.chunks, now)
-        for device_id in {chunk.device_id for chunk in page.chunks} & self._baselines.keys():
+        self._silence.hear(chunks, now)
+        for device_id in {chunk.device_id for chunk in chunks} & self._baselines.keys():
             baseline = self._baselines.pop(device_id)
-            newest = max(chunk.end for chunk in page.chunks if chunk.device_id == device_id)
+            newest = max(chunk.end for chunk in chunks if chunk.device_id == device_id)
             if abs(newest - baseline.at) < BASELINE_VALID and not parts.engine.restore(device_id, baseline.payload):
                 _log.warning("baseline_unusable", device_id=device_id)
         events: list[AlertEvent] = []
         seconds, windows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         missing = 0
-        stream = parts.engine.push(self._arrivals.hear(page.chunks))
+        stream = parts.engine.push(self._arrivals.hear(chunks))
         while True:
             with parts.telemetry.stage("compute"):
                 tick = next(stream, None)
@@ -184,15 +278,17 @@ class Worker:
             windows.append(arrived[tick.windows])
             missing += round(float(tick.holes.sum()) * 250)
             if tick.scores is not None:
-                self._unwritten.append(tick.scores)
-        self._commit(events)
+                self.errands.keep_scores(tick.scores)
+        self._commit(events, cursor)
         parts.telemetry.decided(self._clock(), np.concatenate(seconds), np.concatenate(windows))
         parts.telemetry.cycle(len(parts.engine), parts.engine.late_chunks - self._late, missing)
         self._late = parts.engine.late_chunks
 
-    def _commit(self, events: list[AlertEvent]) -> None:
+    def _commit(self, events: list[AlertEvent], cursor: int | None = None) -> None:
+        if not events and cursor is None:
+            return
         with self._parts.telemetry.stage("commit"):
-            new = self._parts.outbox.commit(events, self._cursor)
+            new = self._parts.outbox.commit(events, cursor)
         self._parts.telemetry.alerts(new)
         now = self._clock()
         for event in new:
@@ -200,7 +296,7 @@ class Worker:
                 "alert", transition=event.event, device_id=event.device_id, kind=event.kind, priority=event.priority
             )
             if event.event is Transition.RAISED:
-                self._strips.want(event, now)
+                self.errands.want_strip(event, now)
 
     def _silent(self, now: float) -> None:
         parts, events = self._parts, list[AlertEvent]()
@@ -217,65 +313,19 @@ class Worker:
         if events:
             self._commit(events)
 
-    def _write_scores(self) -> None:
-        kept = sum(len(scores) for scores in self._unwritten)
-        while kept > _SCORES_KEPT:
-            dropped = len(self._unwritten.popleft())
-            kept -= dropped
-            self._parts.telemetry.scores_dropped(dropped)
-        if not self._unwritten:
-            return
-        with self._parts.telemetry.stage("write"):
-            try:
-                self._parts.store.write_scores(_joined(self._unwritten))
-            except StoreUnavailableError as error:
-                self._parts.telemetry.store_failed()
-                _log.warning("scores_wait", windows=kept, reason=str(error))
-                return
-            except StoreRefusedError as error:
-                self._parts.telemetry.scores_dropped(kept)
-                _log.error("scores_refused", windows=kept, reason=str(error))
-            self._unwritten.clear()
-
-    def _acknowledge(self) -> None:
-        for ack in self._parts.store.read_acks(self._acknowledged_until):
-            self._parts.life.acknowledge(ack.device_id, ack.alert_id)
-            self._acknowledged_until = max(self._acknowledged_until, ack.at - 5 * MICROSECONDS)
+    def keep_baselines(self) -> None:
+        """Let another worker go on from here: what is learnt so far is written with the next errands."""
+        self.errands.keep_baselines(self._checkpoints(d for d in self._parts.engine.device_ids if d is not None))
 
     def write_baselines(self) -> None:
-        """Let another worker go on from here; failing that is only logged."""
+        """The same, at once; failing that is only logged."""
+        self.keep_baselines()
+        self.errands.write_baselines()
+
+    def _checkpoints(self, device_ids: Iterable[str]) -> list[Baseline]:
         engine = self._parts.engine
-        baselines = [
-            Baseline(device_id, engine.newest(device_id), engine.checkpoint(device_id))
-            for device_id in engine.device_ids
-            if device_id is not None
-        ]
-        try:
-            self._parts.store.write_baselines(baselines)
-        except (StoreUnavailableError, StoreRefusedError) as error:
-            self._parts.telemetry.store_failed()
-            _log.warning("baselines_not_written", reason=str(error))
+        return [Baseline(d, engine.newest(d), engine.checkpoint(d)) for d in device_ids]
 
 
-def _joined(parts: Collection[WindowScores]) -> WindowScores:
-    """Columns of several batches as one."""
-    batches = list(parts)
-    if len(batches) == 1:
-        return batches[0]
-
-    def column(name: str) -> np.ndarray:
-        return np.concatenate([getattr(batch, name) for batch in batches])
-
-    return WindowScores(
-        device_ids=tuple(device_id for batch in batches for device_id in batch.device_ids),
-        ends=column("ends"),
-        names=batches[0].names,
-        features=column("features"),
-        ordered=column("ordered"),
-        forest=column("forest"),
-        score=column("score"),
-        quality=column("quality"),
-        flagged=column("flagged"),
-        alerted=column("alerted"),
-        revision=column("revision"),
-    )
+def _in_order(events: Iterable[AlertEvent]) -> tuple[AlertEvent, ...]:
+    return tuple(sorted(events, key=lambda e: (e.decided_at, e.id)))

@@ -1,7 +1,7 @@
 """Group commit: whatever arrives within a few milliseconds shares one fsync, and the event loop never waits for it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from holter.ingest.wal import Log
@@ -23,8 +23,8 @@ class Commits:
         broken: set then.
     """
 
-    def __init__(self, log: Log, committed: Callable[[int], None], gather: float = GATHER) -> None:
-        """Args: the log; called with the number of records after each commit; seconds to wait for company."""
+    def __init__(self, log: Log, committed: Callable[[Sequence[bytes]], None], gather: float = GATHER) -> None:
+        """Args: the log; called with the records after each commit; seconds to wait for company."""
         self._log, self._committed, self._gather = log, committed, gather
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._open: list[bytes] = []
@@ -81,15 +81,15 @@ class Commits:
         self._writing_bytes, self._open_bytes = self._open_bytes, 0
         self._writing, self._future = self._future, None
         done = asyncio.get_running_loop().run_in_executor(self._thread, self._log.write, b"".join(records))
-        done.add_done_callback(lambda written: self._finish(written.exception(), len(records)))
+        done.add_done_callback(lambda written: self._finish(written.exception(), records))
 
-    def _finish(self, error: BaseException | None, count: int) -> None:
+    def _finish(self, error: BaseException | None, records: Sequence[bytes]) -> None:
         future, self._writing, self._writing_bytes = self._writing, None, 0
         if future is None:
             return
         if error is None:
             future.set_result(None)
-            self._committed(count)
+            self._committed(records)
         else:
             self.fault = f"the log cannot be written: {error}"
             self.broken.set()

@@ -41,6 +41,9 @@ class Measures:
         self.seconds = m.of(m.histogram("holter_ingest_request_seconds", "From a request's headers to its answer."))
         self.log_bytes = m.of(m.gauge("holter_ingest_wal_bytes", "Bytes of the log that the store has not taken yet."))
         self.patients = m.of(m.gauge("holter_ingest_patients", "Devices that have sent lately."))
+        self.feed_dropped = m.of(
+            m.counter("holter_feed_dropped_chunks_total", "Chunks that a worker was too slow for: it reads the store.")
+        )
         self.store_seconds = m.of(m.histogram("holter_store_write_seconds", "One batch, written to the store."))
         self.store_errors = m.of(m.counter("holter_store_errors_total", "Batches that the store did not take at once."))
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from tornado.netutil import bind_sockets
 
 from holter import serving
 from holter.config import IngestConfig, read
+from holter.feed.hub import Hub
 from holter.ingest.commit import Commits, LogBrokenError
 from holter.ingest.http import READ_AND_DROPPED, application
 from holter.ingest.intake import Intake, now
@@ -25,7 +26,7 @@ from holter.ingest.timeline import Timeline
 from holter.ingest.udp import UdpPort
 from holter.ingest.wal import Log, LogFullError
 from holter.ingest.writer import Drain, Writer
-from holter.keys import KeyFileError, KeyFolder
+from holter.keys import KeyFileError, KeyFolder, feed_keys
 from holter.settings import SettingError, Settings
 from holter.store.open import open_store
 from holter.store.protocol import Store
@@ -69,8 +70,9 @@ class Service:
         self.log = Log(settings.state / "log", config.log_bytes)
         drain = Drain(self.log, self._open_store, self.measures)
         self.writer = Writer(drain, config, self.measures)
-        self.commits = Commits(self.log, self.writer.committed)
         keys = self._keys
+        self.hub = Hub(lambda: feed_keys(None if keys is None else keys.keys), self.measures.feed_dropped.inc)
+        self.commits = Commits(self.log, self._committed)
         self.intake = Intake(config, None if keys is None else lambda: keys.keys, self.commits, self.measures)
         self._fault: str | None = "is starting"
         self.measures.log_bytes.set_function(lambda: self.log.backlog)
@@ -94,12 +96,14 @@ class Service:
         _log.info("log_recovered", recalled_chunks=recalled, bytes_to_store=self.log.backlog)
         writing = asyncio.create_task(self.writer.run())
         server = self._serve_devices()
+        if "feed" in settings.ports:
+            await self.hub.listen(settings.listen, settings.port("feed"))
         udp = UdpPort(self.intake, settings.listen, settings.port("udp")) if self.intake.config.udp else None
         watching = asyncio.create_task(self._watch())
         pruning = asyncio.create_task(prune_hourly(self._open_store, lambda: self.intake.config.retention, now))
         self._fault = None
         self.udp_port = None if udp is None else udp.port
-        ports = {"http": self.http_port, "udp": self.udp_port}
+        ports = {"http": self.http_port, "udp": self.udp_port, "feed": self.hub.port or None}
         _log.info("listening", address=settings.listen, access=self.intake.config.access, **ports)
 
         failing = asyncio.create_task(self.commits.broken.wait())
@@ -115,6 +119,7 @@ class Service:
         self.intake.closing = True
         await self._answer()
         await server.close_all_connections()
+        await self.hub.close()
         await self._store_rest(writing)
         metrics.stop()
         await metrics.close_all_connections()
@@ -126,6 +131,11 @@ class Service:
     def broken(self) -> str | None:
         """Why the process had to end by itself."""
         return self.commits.fault
+
+    def _committed(self, records: Sequence[bytes]) -> None:
+        """They are on disk: workers may see them."""
+        self.writer.committed(len(records))
+        self.hub.publish(records)
 
     def _open_store(self) -> Store:
         return open_store(self._settings.store, layout=self.intake.config.layout, writer=self._settings.pod)

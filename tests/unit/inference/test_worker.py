@@ -52,7 +52,18 @@ class Ward:
             arrived = round((self.now - lag) * MICROSECONDS)
             self.store.write_chunks([replace(next(chunks), arrived=arrived) for chunks in self.streams])
             if cycle:
-                self.worker.cycle()
+                self.cycle()
+
+    def cycle(self):
+        """What `holter.inference.live` does, in one strand: read the store to its end, judge, do the errands."""
+        more = True
+        while more:
+            before = self.worker.cursor
+            page = self.worker.fetch()
+            self.worker.judge(page.chunks, page.cursor)
+            more = page.cursor != before and page.chunks
+        self.worker.errands.run(self.now)
+        self.worker.look()
 
     def told(self):
         return self.outbox.recent(0)
@@ -120,18 +131,18 @@ def test_what_a_failed_commit_decided_is_measured_when_it_is_decided_again(patie
     monkeypatch.setattr(patients.outbox, "commit", commit)
     patients.start()
     patients.now += 4
-    patients.worker.cycle()
+    patients.cycle()
     assert delays(patients, "life_threatening") == (3, pytest.approx(4.25))
 
 
 def test_a_restart_measures_what_it_catches_up_with_and_not_what_it_only_reads_again(patients):
     patients.live(100)
     patients.start()
-    patients.worker.cycle()
+    patients.cycle()
     assert delays(patients, "life_threatening") == (0, 0)
     patients.live(10, cycle=False)
     patients.start()
-    patients.worker.cycle()
+    patients.cycle()
     # Ten seconds arrived while it was down, 9.25 to 0.25 s ago.
     assert delays(patients, "life_threatening") == (3 * 10, pytest.approx(4.75))
     assert delays(patients, "window") == (3 * 2, pytest.approx(2.75))
@@ -145,7 +156,7 @@ def test_arrivals_that_are_not_known_or_ahead_of_this_clock(patients):
     for _ in range(10):
         patients.now += 1
         patients.store.write_chunks([next(chunks) for chunks in patients.streams])
-        patients.worker.cycle()
+        patients.cycle()
     assert delays(patients, "life_threatening")[0] == 3 * 20
     assert patients.value("holter_inference_windows_total") == 3 * 5
 
@@ -218,7 +229,7 @@ def test_a_failed_read_is_made_good(patients):
     patients.live(20)
     broken.failing = {"read_chunks"}
     with pytest.raises(StoreUnavailableError):
-        patients.worker.cycle()
+        patients.cycle()
     patients.live(10, cycle=False)
     broken.failing = set()
     patients.live(10)
@@ -249,7 +260,7 @@ def test_silence_is_told_and_ends_with_the_next_chunk(patients):
     patients.live(20)
     for _ in range(12):
         patients.now += 1
-        patients.worker.cycle()
+        patients.cycle()
     told = [
         (e.event, e.priority) for e in patients.told() if e.kind is Kind.NO_DATA and e.device_id == patients.devices[0]
     ]
@@ -263,8 +274,8 @@ def test_silence_is_told_and_ends_with_the_next_chunk(patients):
 def test_who_has_been_gone_for_an_hour_is_let_go_of(patients):
     patients.live(20)
     patients.now += 3700
-    patients.worker.cycle()
-    patients.worker.cycle()
+    patients.cycle()
+    patients.cycle()
     assert patients.value("holter_inference_patients") == 0
 
 

@@ -1,6 +1,6 @@
 """One tick in, alert events out: rules over the batch, then the life of the few patients who have something."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import numpy as np
@@ -50,6 +50,13 @@ class Decision:
         for slot, device_id in enumerate(self._known):
             if device_id is not None:
                 self._rows[slot] = row(self._profile_of(device_id))
+
+    def forget(self, device_ids: Collection[str]) -> None:
+        """Another worker goes on with these devices."""
+        for slot, device_id in enumerate(self._known):
+            if device_id in device_ids:
+                self._known[slot] = None
+                self._memory[slot] = np.zeros((), MEMORY)
 
     def step(self, tick: Tick) -> list[AlertEvent]:
         """Judge a tick; its windows' `alerted` column is filled in."""

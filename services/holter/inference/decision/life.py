@@ -1,5 +1,6 @@
 """The life of an alert: raised → updated → cleared; one per patient and kind; *high* latches until acknowledged."""
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from holter.alert import TECHNICAL, AlertEvent, Kind, Priority, Transition, alert_id
@@ -80,6 +81,16 @@ class Life:
                 count = int(event.id.rpartition("-")[2]) + 1
                 alerts[event.kind] = Open(event, count, event.decided_at // MICROSECONDS)
 
+    def forget(self, device_ids: Collection[str]) -> None:
+        """Another worker goes on with these devices."""
+        for device_id in device_ids:
+            self._open.pop(device_id, None)
+        self._decided = {key: at for key, at in self._decided.items() if key[0] not in device_ids}
+
+    def opened(self, events: tuple[AlertEvent, ...]) -> Iterator[AlertEvent]:
+        """Those of `events` that are the newest of an alert that is not cleared."""
+        return (e for e in events if (alert := self.open(e.device_id).get(e.kind)) and alert.event.id == e.id)
+
     def open(self, device_id: str) -> dict[Kind, Open]:
         """A device's alerts that are not cleared."""
         return self._open.get(device_id, {})
@@ -107,6 +118,8 @@ class Life:
         held = {condition.kind for condition in conditions}
         for kind in [k for k in alerts if k not in held]:
             alert = alerts[kind]
+            if second * MICROSECONDS <= self._decided.get((device_id, kind), -1):
+                continue  # an earlier life has been here, and did not clear it
             wait = min(self.cooldown, _TECHNICAL_COOLDOWN) if kind in TECHNICAL else self.cooldown
             if abs(second - alert.last_on) >= wait and not alert.latched:
                 events.append(self._next(alert, Transition.CLEARED, second, "the condition has ended", revision))

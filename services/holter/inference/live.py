@@ -1,0 +1,253 @@
+"""Where a worker's chunks come from, and when: the feed at once, the store for start, catch-up and gaps.
+
+Two strands take turns with the worker. One judges what the feed brings, four times a second, and never waits for the
+store. The other reads the store and does the errands there, however long that takes. The store is asked for everything
+once in a while, for chunks that the feed does not know it missed; of what both bring the second is let be
+(`holter.inference.stream`).
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+import structlog
+
+from holter.chunk import MICROSECONDS, Chunk
+from holter.feed.client import ROOM, Feed
+from holter.feed.wire import Beat
+from holter.inference.shards import Duty
+from holter.inference.telemetry import Telemetry
+from holter.inference.worker import WARM_UP, Worker
+from holter.store.protocol import ChunkPage, StoreRefusedError, StoreUnavailableError
+
+CYCLE = 0.25
+CLOSELY = 1.0
+"""Seconds between two reads of the store while the feed is not whole, and between errands."""
+HOLES = 0.5
+"""While a hole may be filled from the store."""
+SWEEP = 5.0
+"""While the feed is whole."""
+WARM_TAKEOVER = 40.0
+"""Seconds of arrivals read again for shards that another worker judged until a moment ago; it left baselines."""
+STORE_PATIENCE = 5.0
+"""Seconds without an answer of the store after which shards are judged without their past."""
+SETTLE = 2.0
+"""After a loss the feed is judged no further before a read of the store that began this much later: a jump would make
+holes of what is about to come. Ingest brings the store within a second what it has accepted."""
+PAGE = 5_000
+"""Chunks judged in one turn: half a second of work, in which the feed waits."""
+_log = structlog.get_logger()
+
+
+class Live:
+    """See the module; lives on an event loop, and works in threads.
+
+    Args:
+        worker: judges.
+        duty: which shards.
+        telemetry: is told of shards without a worker.
+        feed: other workers are heard through it; None where there is none.
+        fed: whether chunks come through it too.
+        clock: monotonic seconds.
+
+    Attributes:
+        store_fault: why the store gives nothing now.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        duty: Duty,
+        telemetry: Telemetry,
+        feed: Feed | None,
+        *,
+        fed: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.store_fault: str | None = None
+        self._worker, self._duty, self._telemetry = worker, duty, telemetry
+        self._feed, self._fed, self._clock = feed, fed and feed is not None, clock
+        self._turn = asyncio.Lock()
+        self._unrecalled: set[int] = set()  # the store has not been asked of their past yet
+        self._joining: dict[int, float] = {}  # since when: not judged by the feed before the store has been read
+        self._mine: frozenset[int] = frozenset()
+        self._held: tuple[Chunk, ...] = ()  # of shards that are joining
+        self._answered = clock()
+        self._next_sweep = float("-inf")
+        self._lost_at = feed.lost_at if feed else 0.0
+        self._settles: float | None = None  # from when on a read of the store makes good what the feed has lost
+
+    @property
+    def fault(self) -> str | None:
+        """Why it is not ready, in words; without the store it is, as long as it is fed."""
+        if self._joining:
+            return self.store_fault or f"catching up with {len(self._joining)} shards"
+        if self.store_fault is not None and not (self._feed and self._fed and self._feed.whole):
+            return self.store_fault
+        return None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Meanwhile the feed and the store are read."""
+        await asyncio.to_thread(self._worker.begin)
+        self._tasks = [asyncio.create_task(self._read_store())]
+        if self._feed is not None:
+            self._tasks.append(asyncio.create_task(self._feed.run()))
+        try:
+            yield
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def cycle(self, first: Callable[[], None]) -> None:
+        """Judge what the feed has brought.
+
+        Args:
+            first: called before, in the worker's thread.
+        """
+        for task in self._tasks:
+            if task.done():
+                task.result()
+        await self._decide()
+        self._notice_loss()
+        fed = self._sorted_out(self._feed.take()) if self._feed is not None else ()
+        async with self._turn:
+            await asyncio.to_thread(self._step, first, fed)
+        self._tell()
+
+    def _step(self, first: Callable[[], None], fed: tuple[Chunk, ...]) -> None:
+        first()
+        if fed:
+            self._worker.judge(fed)
+        self._worker.look()
+
+    async def _decide(self) -> None:
+        """Which shards are whose, from what the others say."""
+        now = self._clock()
+        claims, since = (self._feed.claims, self._feed.listening_since) if self._feed else ({}, None)
+        mine = self._duty.decide(now, claims, since)
+        gained, lost = mine - self._mine, self._mine - mine
+        self._mine = mine
+        if gained:
+            _log.info("shards_gained", shards=sorted(gained))
+            self._joining |= dict.fromkeys(gained, now)
+            self._unrecalled |= gained
+        if lost:
+            self._unrecalled -= lost
+            for shard in lost & self._joining.keys():
+                del self._joining[shard]
+            async with self._turn:
+                await asyncio.to_thread(self._worker.release, lost)
+        if self._fed and any(now - max(began, self._answered) > STORE_PATIENCE for began in self._joining.values()):
+            _log.warning("joined_without_store", shards=len(self._joining), reason=self.store_fault)
+            async with self._turn:
+                self._worker.take_on(self._joining)
+            self._joining = {}
+
+    def _notice_loss(self) -> None:
+        if self._feed is None or not self._fed:
+            return
+        now = self._clock()
+        if self._feed.lost_at != self._lost_at:
+            self._lost_at = self._feed.lost_at
+            self._settles = self._lost_at + SETTLE
+        if self._settles is not None and (self.store_fault or now - self._settles > STORE_PATIENCE):
+            self._settles = None  # there is nothing to wait for
+
+    def _sorted_out(self, fed: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
+        """Those to be judged now; those of joining shards are kept until the store has given what came before them."""
+        if not self._joining and not self._held and self._settles is None and self._duty.replicas == 1:
+            return fed
+        mine = [(chunk.shard, chunk) for chunk in (*self._held, *fed)]
+        waiting = self._mine if self._settles is not None else self._joining.keys()
+        self._held = tuple(chunk for shard, chunk in mine if shard in waiting)[-ROOM:]
+        return tuple(chunk for shard, chunk in mine if shard in self._mine and shard not in waiting)
+
+    def _tell(self) -> None:
+        live = self._mine - self._joining.keys()
+        if self._feed is not None:
+            wanted = self._mine if self._fed else frozenset[int]()
+            self._feed.say(Beat(self._duty.ordinal, self._duty.replicas, wanted, live))
+        claims = self._feed.claims if self._feed else {}
+        listening = self._feed is not None and self._feed.listening_since is not None
+        self._telemetry.unowned(self._duty.unowned(self._clock(), live, claims, listening=listening))
+
+    async def _read_store(self) -> None:
+        while True:
+            more = False
+            try:
+                more = await self._catch_up()
+                if not more:
+                    await asyncio.to_thread(self._worker.errands.run, time.time())
+                self._recovered()
+            except StoreUnavailableError as error:
+                self._failed(error)
+            except StoreRefusedError as error:
+                if not self._fed:
+                    raise
+                self._failed(error)  # alarms go on
+            if not more:
+                await asyncio.sleep(self._pause())
+
+    async def _catch_up(self) -> bool:
+        """One page, when it is time for one; whether there may be more."""
+        worker, unrecalled = self._worker, frozenset(self._unrecalled)
+        if unrecalled:
+            warm_up = WARM_UP if worker.cursor is None else WARM_TAKEOVER
+            recalled = await asyncio.to_thread(worker.recall, unrecalled, warm_up)
+            if not unrecalled <= self._mine:
+                return True
+            await self._in_turn(partial(worker.resume, recalled))
+            self._unrecalled -= unrecalled
+            self._answered = self._clock()
+        if worker.cursor is None or not self._is_due():
+            return False
+        shards, before = worker.shards, worker.cursor
+        began, wall = self._clock(), time.time()
+        page = await asyncio.to_thread(worker.fetch, PAGE)
+        if worker.shards != shards:
+            return True
+        await self._in_turn(partial(worker.judge, page.chunks, page.cursor))
+        self._answered = self._clock()
+        if page.cursor != before and page.chunks and not _is_last(page, wall):
+            return True
+        self._next_sweep = began + SWEEP
+        if self._settles is not None and began >= self._settles:
+            self._settles = None
+        for shard in shards & self._joining.keys():
+            del self._joining[shard]
+        return False
+
+    def _is_due(self) -> bool:
+        whole = self._feed is not None and self._fed and self._feed.whole
+        awaited = bool(self._joining) or self._settles is not None or self._worker.waiting
+        return awaited or not whole or self._clock() >= self._next_sweep
+
+    def _pause(self) -> float:
+        return HOLES if self._joining or self._settles is not None or self._worker.waiting else CLOSELY
+
+    async def _in_turn(self, work: Callable[[], None]) -> None:
+        async with self._turn:
+            await asyncio.to_thread(work)
+
+    def _failed(self, error: Exception) -> None:
+        if self.store_fault is None:
+            _log.warning("store_unavailable", reason=str(error))
+        self.store_fault = f"the store does not answer: {error}"
+
+    def _recovered(self) -> None:
+        if self.store_fault is not None:
+            _log.info("store_back")
+        self.store_fault = None
+
+
+def _is_last(page: ChunkPage, began: float) -> bool:
+    """Whether what follows a page can wait for the next look; `began` is when it was asked for (wall clock, s).
+
+    Where chunks come without a break there is no empty page to end with.
+    """
+    newest = max(chunk.arrived for chunk in page.chunks)
+    return len(page.chunks) < PAGE and newest > (began - CLOSELY) * MICROSECONDS
