@@ -22,6 +22,8 @@ from holter_operator.local.demo.summary import table, verdict
 
 ROOT = Path(__file__).parents[1]
 SYSTEM, NAMESPACE, COHORT = "holter-system", "holter-demo", "demo"
+LITTLE = {"resources": {"requests": {"cpu": "20m", "memory": "128Mi"}}}
+"""Eight patients on a laptop's node."""
 LEAST = 90
 PAST, ONSET, REFIT_AFTER = 300, 35, 25
 TRUTH = "/tmp/truth.json"  # noqa: S108 - the pod's own
@@ -57,7 +59,9 @@ class Demo:
         code = (ROOT / "scripts" / "receiver.py").read_text()
         spec = {
             "description": "Simulated patients",
-            "refit": {"minWindows": 200},
+            "ingest": LITTLE,
+            "inference": LITTLE,
+            "refit": {"minWindows": 200, **LITTLE},
             "alerting": {
                 "webhooks": [
                     {"name": "ward", "url": f"http://receiver.{NAMESPACE}.svc:8080", "secretRef": {"name": "receiver"}}
