@@ -32,6 +32,7 @@ from holter.inference.warm import warm
 from holter.inference.watched import Watched
 from holter.inference.worker import Parts, Worker
 from holter.keys import KeyFileError, KeyFolder, feed_keys
+from holter.memory import keep_flat
 from holter.metrics import Metrics
 from holter.model.artifact import JSON, NPZ, load
 from holter.model.npz import ArtifactError
@@ -231,5 +232,6 @@ async def _main(settings: Settings) -> None:
 @click.command()
 def command() -> None:
     """Look at every patient each second, raise alerts, score windows. Configured by the environment."""
+    keep_flat()
     logs.configure("inference")
     asyncio.run(_main(from_environment()))
