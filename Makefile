@@ -63,8 +63,8 @@ e2e: setup images ## image, chart, real pods, real ECG through the Service to an
 cluster-demo: setup images ## the demo on the cluster of KUBECONFIG: chart, InfluxDB, a cohort, simulated patients, their alerts
 	DURATION=$(DURATION) $(BIN)/python -m scripts.cluster_demo
 
-test-browser: ## the console in a real Chromium
-	$(call WAITS,the ward console)
+test-browser: setup ## the console in a real Chromium (CHROMIUM=…, Debian's by default): alerts, acknowledging, 200 patients, axe
+	$(BIN)/python -m pytest tests/browser
 
 test-rules: ## rules and dashboards on a real Prometheus
 	$(call WAITS,the dashboards and rules)

@@ -23,6 +23,8 @@ class Endpoints(BaseModel):
     udp: str | None = None
     store: str | None = None
     device_keys: Path | None = None
+    console: str | None = None
+    console_tokens: Path | None = None
     pid: int | None = None
 
     @property

@@ -1,4 +1,4 @@
-"""The ward console: a Deployment, off until the console is delivered (`Feature.CONSOLE`)."""
+"""The ward console: a Deployment, once there are tokens for those who look (`Given.console_tokens`)."""
 
 from holter_operator.api.cohort import Cohort
 from holter_operator.build import mounts, names
@@ -7,12 +7,12 @@ from holter_operator.build.meta import Object, child, selector
 from holter_operator.build.mounts import Mount
 from holter_operator.build.pods import METRICS, Container, Port, template
 
-HTTP_PORT = Port("http", 8080)
+HTTP_PORT = Port("http", 8088)
 
 
 def wanted(cohort: Cohort, given: Given) -> bool:
-    """Whether this cohort has a console."""
-    return cohort.spec.console.enabled and Feature.CONSOLE in given.features
+    """Whether this cohort has a console; without tokens its pod could not start."""
+    return cohort.spec.console.enabled and Feature.CONSOLE in given.features and given.console_tokens is not None
 
 
 def workload(cohort: Cohort, given: Given) -> Object | None:

@@ -21,7 +21,7 @@ class Feature(StrEnum):
     FEED = "feed"
 
 
-DELIVERED: frozenset[Feature] = frozenset()
+DELIVERED: frozenset[Feature] = frozenset({Feature.CONSOLE})
 """What this version delivers."""
 
 
@@ -76,7 +76,7 @@ class Given:
         features: what is switched on.
         influxdb: connection by component; none with a SQLite store.
         device_key: the generated key; not used where the cohort names a Secret or is open.
-        console_tokens: for the Secret `<cohort>-console`.
+        console_tokens: for the Secret `<cohort>-console`; without them there is no console.
         model: the one in use.
         history: accepted models; the newest `spec.refit.keepRevisions` and the one in use are kept.
     """

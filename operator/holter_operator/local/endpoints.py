@@ -1,5 +1,7 @@
-"""Where a running cohort can be reached: `endpoints.json`, for other tools and for people. Pure."""
+"""Where a running cohort can be reached: `endpoints.json`, for other tools and for people."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from holter_operator.local.specs import Plan
@@ -28,4 +30,17 @@ def endpoints(plan: Plan, *, store: str, pid: int) -> dict[str, Any]:
             found["udp"] = f"127.0.0.1:{process.ports['udp']}"
         if "HOLTER_DEVICE_KEYS" in process.env:
             found["device_keys"] = process.env["HOLTER_DEVICE_KEYS"]
+        if "HOLTER_CONSOLE_TOKENS" in process.env:
+            found["console_tokens"] = process.env["HOLTER_CONSOLE_TOKENS"]
     return found
+
+
+def console_link(where: Mapping[str, Any]) -> str | None:
+    """The console's address for those who look; the token is in the fragment, which browsers send to nobody.
+
+    Args:
+        where: `endpoints.json`.
+    """
+    if "console" not in where:
+        return None
+    return f"{where['console']}/#token={(Path(where['console_tokens']) / 'view').read_text().strip()}"

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from holter_operator.build.given import Connection
 from holter_operator.local.cohort_file import FileFaultError, read
+from holter_operator.local.endpoints import console_link
 from holter_operator.local.mounts import ManifestError
 from holter_operator.local.output import Output
 from holter_operator.local.ports import PortError
@@ -113,6 +114,9 @@ async def _up(runner: Runner, output: Output, state: Path) -> None:
     async def show_addresses() -> None:
         where = await runner.ready()
         log.info("the cohort runs", ingest=where.get("ingest"), udp=where.get("udp"), metrics=where["metrics"])
+        if link := console_link(where):
+            tokens = where["console_tokens"]
+            log.info("the ward", open=link, to_acknowledge=f"the token in {shlex.quote(f'{tokens}/acknowledge')}")
         command = f"holter simulate --state {shlex.quote(str(state))}"
         log.info("simulated patients", command=command)
         log.info("a refit now", command=f"kill -USR1 {os.getpid()}")

@@ -26,7 +26,7 @@ def allocate(
         wishes: the container ports.
         free: asks the system.
         saved: numbers of an earlier run.
-        chosen: what the user said, by port name or by `<component>.<name>`; 0 is any.
+        chosen: what the user said, by `<component>.<name>`, or by port name for the first that has it; 0 is any.
         held: what our own running processes listen on.
 
     Raises:
@@ -37,6 +37,8 @@ def allocate(
         # Pods all have the same metrics port, and nobody outside depends on its number.
         default = 0 if wish.name == "metrics" else wish.number
         wanted = chosen.get(wish.key, chosen.get(wish.name, default))
+        if wish.key not in chosen and wanted in (n for n in numbers.values() if n):
+            wanted = default  # `http=8090` is the first component's that has such a port
         if wanted == 0:
             earlier = saved.get(wish.key, 0)
             if earlier and (held.get(wish.key) == earlier or free(wish.udp, earlier)):
@@ -50,7 +52,7 @@ def allocate(
             kind = "UDP" if wish.udp else "TCP"
             raise PortError(
                 f"{wish.component} needs {kind} port {wanted} ({wish.name}) on 127.0.0.1 and another program has it: "
-                f"end that one, change the port in the cohort, or use --port {wish.name}=NUMBER (0: any free)"
+                f"end that one, change the port in the cohort, or use --port {wish.key}=NUMBER (0: any free)"
             )
         numbers[wish.key] = number
     return numbers

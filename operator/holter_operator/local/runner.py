@@ -13,7 +13,7 @@ from typing import Any
 from watchfiles import awatch
 
 from holter_operator.build.everything import objects
-from holter_operator.build.given import Component, Connection, DeviceKey, Given, ModelFiles
+from holter_operator.build.given import Component, Connection, ConsoleTokens, DeviceKey, Given, ModelFiles
 from holter_operator.local.cohort_file import CohortFile, FileFaultError, notes, one_machine, read
 from holter_operator.local.endpoints import endpoints
 from holter_operator.local.host import Host
@@ -199,6 +199,7 @@ class Runner:
             owner_uid="this-machine",
             influxdb=dict.fromkeys(Component, connection) if connection else {},
             device_key=DeviceKey(**{name: value.decode() for name, value in key.items()}),
+            console_tokens=ConsoleTokens(**self._folder.console_tokens()),
             model=self._model,
             history=history,
         )

@@ -92,6 +92,16 @@ class StateFolder:
             files.write(current, urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"="))
         return {name: (folder / name).read_bytes() for name in ("current", "previous") if (folder / name).exists()}
 
+    def console_tokens(self) -> dict[str, str]:
+        """Tokens of those who look at the console and of those who acknowledge; a lost one is made anew."""
+        tokens = {}
+        for name in ("view", "acknowledge"):
+            path = self.path / "console-tokens" / name
+            if not path.exists():
+                files.write(path, secrets.token_urlsafe(32).encode())
+            tokens[name] = path.read_text().strip()
+        return tokens
+
     # The register of running processes.
 
     def started(self, name: str, pid: int) -> None:

@@ -48,9 +48,12 @@ class Safe(RequestHandler):
         if self.request.protocol == "https":
             self.set_header("Strict-Transport-Security", "max-age=31536000")
 
-    def write_error(self, status_code: int, **_: Any) -> None:  # noqa: ARG002
-        """Errors in words, as JSON."""
+    def write_error(self, status_code: int, **_: Any) -> None:
+        """Errors in words, as JSON; headers that were set before are gone by now."""
         self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        if status_code == 401:
+            self.set_header("WWW-Authenticate", 'Bearer realm="holter"')
         self.finish(orjson.dumps({"error": self._reason}))
 
 
@@ -84,7 +87,6 @@ class Guarded(Safe):
         _log.warning("refused", right=right, path=self.request.path, address=self.request.remote_ip)
         if rights:
             raise HTTPError(403, reason=f"this token does not allow to {right}")
-        self.set_header("WWW-Authenticate", 'Bearer realm="holter"')
         raise HTTPError(401, reason="a token is needed")
 
 

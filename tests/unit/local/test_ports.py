@@ -35,7 +35,7 @@ def test_a_saved_port_is_kept_while_it_is_free_or_our_own():
 
 
 def test_a_taken_device_port_says_what_to_do():
-    with pytest.raises(PortError, match=r"ingest needs TCP port 8080 \(http\).*--port http=NUMBER"):
+    with pytest.raises(PortError, match=r"ingest needs TCP port 8080 \(http\).*--port ingest.http=NUMBER"):
         give(HTTP, taken={8080})
 
 
@@ -50,3 +50,9 @@ def test_the_user_chooses_by_name_or_by_component_and_name():
         "ingest.metrics": 30001,
         "inference.metrics": 9099,
     }
+
+
+def test_a_port_name_that_two_components_have_means_the_first():
+    console = PortWish("console", "http", 8088, udp=False)
+    assert give(HTTP, console, chosen={"http": 8090}) == {"ingest.http": 8090, "console.http": 8088}
+    assert give(HTTP, console, chosen={"console.http": 8091}) == {"ingest.http": 8080, "console.http": 8091}

@@ -19,6 +19,7 @@ from holter_operator.local.demo.alerts import Alert
 from holter_operator.local.demo.outcome import Truths, rows
 from holter_operator.local.demo.receiver import Receiver
 from holter_operator.local.demo.summary import table, verdict
+from holter_operator.local.endpoints import console_link
 from holter_operator.local.main import FAULTS, holter_command, until_stopped
 from holter_operator.local.output import Output
 from holter_operator.local.process import Process
@@ -114,6 +115,8 @@ class Demo:
             self._faults.append(f"the cohort was not ready within {_READY_WITHIN:.0f} s")
             return
         self._log.info("the cohort runs", ingest=where["ingest"], udp=where["udp"], state=str(self.folder.path))
+        if link := console_link(where):
+            self._log.info("the ward", open=link, to_acknowledge=f"the token in {where['console_tokens']}/acknowledge")
         for name, url in where["metrics"].items():
             self._log.info("look at", metrics=url, of=name)
         arguments = ["--state", str(self.folder.path), "--truth", str(self._truth), "--past", str(PAST)]

@@ -1,0 +1,107 @@
+// The tiles: one a patient, most urgent first.
+
+import { byId, make, mark, write } from "./dom.js";
+import { alertsByDevice, byUrgency, freshness, model } from "./model.js";
+import { Sweep } from "./sweep.js";
+import { forget, traceOf } from "./trace.js";
+import { byName, kind, level, signal, span, symbol } from "./words.js";
+
+const SETTLE = 1000; // ms between two orders: a tile must not run away from a finger
+const tiles = new Map();
+let order = "urgency";
+let ordered = 0;
+
+class Tile {
+  constructor(id) {
+    this.id = id;
+    this.symbol = make("span", { class: "symbol", "aria-hidden": "true" });
+    this.words = make("span", { class: "kind" });
+    this.short = make("span", { class: "kind-short", "aria-hidden": "true" });
+    this.level = make("span", { class: "level" });
+    this.more = make("span", { class: "more" });
+    this.seen = make("span", { class: "seen" });
+    this.rate = make("span", { class: "rate" });
+    this.quality = make("span", { class: "quality" });
+    this.age = make("span", { class: "age" });
+    this.reason = make("p", { class: "reason" });
+    this.canvas = make("canvas", { "aria-hidden": "true" });
+    this.element = make("li", { class: "tile", "data-id": id },
+      make("p", { class: "state" }, this.symbol, this.words, this.short, this.level, this.more, this.seen),
+      make("div", { class: "figures" },
+        make("div", { class: "who" },
+          make("h3", {}, make("a", { href: `#/patient/${encodeURIComponent(id)}`, text: id })),
+          make("p", { class: "signal" }, this.quality)),
+        make("p", { class: "heart" }, this.rate, make("span", { class: "unit", text: "/min" }))),
+      this.reason,
+      make("div", { class: "strip" }, this.canvas, this.age));
+    this.sweep = new Sweep(this.canvas, traceOf(id));
+  }
+
+  show(patient, alerts) {
+    const top = alerts[0];
+    const { age, stale } = freshness(patient);
+    mark(this.element, "data-level", top ? top.priority : "none");
+    mark(this.element, "data-seen", top?.acknowledged ? "yes" : "no");
+    mark(this.element, "data-stale", stale ? "yes" : "no");
+    write(this.symbol, top ? symbol(top) : stale ? "–" : "✓");
+    write(this.words, top ? kind(top.kind) : stale ? "No contact" : "No alert");
+    write(this.short, top ? kind(top.kind, true) : stale ? "No contact" : "No alert");
+    write(this.level, top ? level(top) : "");
+    write(this.more, alerts.length > 1 ? `+${alerts.length - 1}` : "");
+    write(this.seen, top?.acknowledged ? "✓ acknowledged" : "");
+    write(this.reason, top ? top.reason : "");
+    write(this.rate, stale || patient.rate === null ? "–" : String(patient.rate));
+    write(this.quality, signal(patient, alerts, stale));
+    write(this.age, stale ? `Last data ${span(age)} ago` : "");
+  }
+}
+
+export function setOrder(name) {
+  order = name;
+  ordered = 0;
+  showWard();
+}
+
+/** Writes what is other, and brings the tiles into their order. */
+export function showWard() {
+  const alerts = alertsByDevice();
+  for (const [id, tile] of tiles) {
+    if (!model.patients.has(id)) {
+      tile.sweep.remove();
+      tile.element.remove();
+      tiles.delete(id);
+      forget(id);
+    }
+  }
+  for (const [id, patient] of model.patients) {
+    if (!tiles.has(id)) {
+      tiles.set(id, new Tile(id));
+      ordered = 0;
+    }
+    tiles.get(id).show(patient, alerts.get(id) ?? []);
+  }
+  byId("empty").hidden = model.patients.size > 0;
+  byId("tiles").dataset.count = model.patients.size <= 12 ? "few" : model.patients.size <= 48 ? "some" : "many";
+  if (performance.now() - ordered > SETTLE) arrange(alerts);
+}
+
+function arrange(alerts) {
+  ordered = performance.now();
+  const rank = (id) => alerts.get(id)?.[0];
+  const wanted = [...tiles.keys()].sort((a, b) => {
+    if (order === "name") return byName(a, b);
+    const one = rank(a), other = rank(b);
+    if (one && other) return byUrgency(one, other) || byName(a, b);
+    if (one || other) return one ? -1 : 1;
+    const quiet = Number(freshness(model.patients.get(b)).stale) - Number(freshness(model.patients.get(a)).stale);
+    return quiet || byName(a, b);
+  });
+  const list = byId("tiles"), focused = document.activeElement;
+  let place = list.firstElementChild;
+  for (const id of wanted) {
+    const { element } = tiles.get(id);
+    if (element === place) place = place.nextElementSibling;
+    else list.insertBefore(element, place);
+  }
+  if (focused && list.contains(focused) && document.activeElement !== focused) focused.focus({ preventScroll: true });
+}

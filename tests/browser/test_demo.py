@@ -1,0 +1,67 @@
+"""The demo's own console: from the simulated onset to the red tile, and from the nurse's click to the store."""
+
+import os
+import signal
+import time
+
+import pytest
+from playwright.sync_api import expect
+
+VT, WITHIN = "bed05-vt", 10.0
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def test_tachycardia_turns_its_tile_red_is_acknowledged_and_stays_so(demo, open_page, record_property):
+    page = open_page(demo.url)
+    tile = page.locator(f".tile[data-id='{VT}']")
+    expect(tile).to_have_attribute("data-stale", "no", timeout=60_000)
+    assert "token" not in page.url, "the token is in no address"
+    began = time.time()
+    assert began < demo.onsets["vt"], "the page was there before the patient fell sick"
+    assert tile.get_attribute("data-level") != "high"
+    page.wait_for_selector(f".tile[data-id='{VT}'][data-level='high']", timeout=90_000)
+    delay = time.time() - demo.onsets["vt"]
+    record_property("seconds_from_onset_to_red", round(delay, 2))
+    print(f"\nred {delay:.2f} s after the onset")
+    assert 0 < delay < WITHIN
+    # Colour, symbol and words; the reason; and the most urgent come first.
+    assert "***" in tile.locator(".symbol").inner_text()
+    assert tile.locator(".kind").inner_text() == "Ventricular tachycardia"
+    assert tile.locator(".level").inner_text() == "HIGH"
+    assert "wide-complex rhythm" in tile.locator(".reason").inner_text()
+    expect(page.locator(".tile").first).to_have_attribute("data-level", "high", timeout=5_000)
+    assert "HIGH: Ventricular tachycardia" in page.locator("#urgent").inner_text() or "high" in page.title()
+
+    # A view token alone acknowledges nothing: the dialog asks for the other one.
+    page.get_by_role("button", name=f"Acknowledge Ventricular tachycardia of {VT}").click()
+    dialog = page.locator("dialog#acknowledge")
+    dialog.get_by_label("Who").fill("R. Okafor")
+    dialog.get_by_label("Why").fill("At the bedside")
+    dialog.get_by_label("Acknowledge token").fill("not-the-right-token")
+    dialog.get_by_role("button", name="Acknowledge").click()
+    expect(dialog.locator(".fault")).to_contain_text("Not acknowledged")
+    dialog.get_by_label("Acknowledge token").fill(demo.acknowledge)
+    dialog.get_by_role("button", name="Acknowledge").click()
+    expect(dialog).to_be_hidden()
+    expect(tile).to_have_attribute("data-seen", "yes")
+
+    page.reload()
+    expect(tile).to_have_attribute("data-seen", "yes", timeout=20_000)
+    expect(page.locator(f".alert:has-text('{VT}'):has-text('R. Okafor')").first).to_contain_text("At the bedside")
+
+
+def test_a_killed_console_comes_back_and_disturbed_nobody(demo, open_page):
+    page = open_page(demo.url)
+    expect(page.locator("#link")).to_have_text("Live", timeout=20_000)
+    others = {name: demo.component(name) for name in ("ingest", "inference")}
+    console = demo.component("console")
+    os.kill(console["pid"], signal.SIGKILL)
+    expect(page.locator("#link")).to_have_text("Connection lost", timeout=10_000)
+    expect(page.locator("#trouble")).to_contain_text("Connection lost")
+    expect(page.locator(".tile").first).to_have_attribute("data-stale", "yes")
+    expect(page.locator(".tile .age").first).to_contain_text("Last data")
+    expect(page.locator("#link")).to_have_text("Live", timeout=60_000)
+    expect(page.locator(".tile[data-stale='no']").first).to_be_visible(timeout=20_000)
+    assert demo.component("console")["pid"] != console["pid"]
+    assert {name: demo.component(name) for name in others} == others, "same processes, no restart"
