@@ -1,6 +1,6 @@
 """kill -9 of the worker in the middle of a load: no patient is lost, and each alert is told once.
 
-Two kills in `make test`; ten with HOLTER_FULL=1.
+Two kills of a fed worker in `make test`; ten, and ten of one that polls the store, with HOLTER_FULL=1.
 """
 
 import asyncio
@@ -24,7 +24,9 @@ from holter.sim.sender import Schedule, Sender, play
 from holter.sim.ward import ward
 from holter.store.open import open_store
 
-KILLS = 10 if os.environ.get("HOLTER_FULL") else 2
+FULL = bool(os.environ.get("HOLTER_FULL"))
+KILLS = 10 if FULL else 2
+SOURCES = ("Feed", "Store") if FULL else ("Feed",)
 RHYTHMS = ("resting", "resting", "vt", "vf", "asystole", "loose-lead", "pvcs")
 ONSET = 12.0
 BETWEEN = 5.0
@@ -58,9 +60,9 @@ async def receiver():
     await server.close_all_connections()
 
 
-@pytest.fixture
-def machine(tmp_path, receiver):
-    machine = load_machine()(tmp_path, webhooks=[{"name": "ward", "url": receiver[0]}])
+@pytest.fixture(params=SOURCES)
+def machine(tmp_path, receiver, request):
+    machine = load_machine()(tmp_path, source=request.param, webhooks=[{"name": "ward", "url": receiver[0]}])
     yield machine
     machine.close()
 

@@ -98,9 +98,6 @@ class Feed:
         self._heard = float("-inf")
         self.claims: dict[int, Claim] = {}
 
-    def __len__(self) -> int:
-        return len(self._chunks)
-
     @property
     def whole(self) -> bool:
         """Whether every chunk of the wanted shards has come this way for some time: the store need not be asked."""

@@ -17,7 +17,7 @@ import structlog
 from holter.chunk import MICROSECONDS, Chunk
 from holter.feed.client import ROOM, Feed
 from holter.feed.wire import Beat
-from holter.inference.shards import Duty
+from holter.inference.shards import PATIENCE, Duty
 from holter.inference.telemetry import Telemetry
 from holter.inference.worker import WARM_UP, Worker
 from holter.store.protocol import ChunkPage, StoreRefusedError, StoreUnavailableError
@@ -29,8 +29,9 @@ HOLES = 0.5
 """While a hole may be filled from the store."""
 SWEEP = 5.0
 """While the feed is whole."""
-WARM_TAKEOVER = 40.0
-"""Seconds of arrivals read again for shards that another worker judged until a moment ago; it left baselines."""
+WARM_TAKEOVER = 20.0
+"""Seconds of arrivals read again for shards that another worker judged until a moment ago; it left baselines. A window,
+the time until its end was noticed, and what the store is behind; more would keep their patients waiting."""
 STORE_PATIENCE = 5.0
 """Seconds without an answer of the store after which shards are judged without their past."""
 SETTLE = 2.0
@@ -74,7 +75,7 @@ class Live:
         self._joining: dict[int, float] = {}  # since when: not judged by the feed before the store has been read
         self._mine: frozenset[int] = frozenset()
         self._held: tuple[Chunk, ...] = ()  # of shards that are joining
-        self._answered = clock()
+        self._answered = self._cycled = clock()
         self._next_sweep = float("-inf")
         self._lost_at = feed.lost_at if feed else 0.0
         self._settles: float | None = None  # from when on a read of the store makes good what the feed has lost
@@ -111,6 +112,7 @@ class Live:
         for task in self._tasks:
             if task.done():
                 task.result()
+        await self._wake_up()
         await self._decide()
         self._notice_loss()
         fed = self._sorted_out(self._feed.take()) if self._feed is not None else ()
@@ -124,6 +126,21 @@ class Live:
             self._worker.judge(fed)
         self._worker.look()
 
+    async def _wake_up(self) -> None:
+        """After a time in which it did not get on, another has judged for it, and told: begin again from there."""
+        now = self._clock()
+        frozen, self._cycled = now - self._cycled > PATIENCE, now
+        if frozen and self._duty.replicas > 1 and self._feed is not None:
+            _log.warning("frozen", instead="the shards are taken up anew")
+            await self._release(self._mine)
+            self._mine = frozenset()
+
+    async def _release(self, shards: frozenset[int]) -> None:
+        self._unrecalled -= shards
+        for shard in shards & self._joining.keys():
+            del self._joining[shard]
+        await self._in_turn(partial(self._worker.release, shards))
+
     async def _decide(self) -> None:
         """Which shards are whose, from what the others say."""
         now = self._clock()
@@ -136,11 +153,7 @@ class Live:
             self._joining |= dict.fromkeys(gained, now)
             self._unrecalled |= gained
         if lost:
-            self._unrecalled -= lost
-            for shard in lost & self._joining.keys():
-                del self._joining[shard]
-            async with self._turn:
-                await asyncio.to_thread(self._worker.release, lost)
+            await self._release(lost)
         if self._fed and any(now - max(began, self._answered) > STORE_PATIENCE for began in self._joining.values()):
             _log.warning("joined_without_store", shards=len(self._joining), reason=self.store_fault)
             async with self._turn:

@@ -10,6 +10,7 @@ from holter.chunk import MICROSECONDS
 from holter.inference.decision import Decision, Limits
 from holter.inference.decision.life import Life
 from holter.inference.engine import Engine
+from holter.inference.live import WARM_TAKEOVER
 from holter.inference.outbox import Outbox
 from holter.inference.telemetry import Telemetry
 from holter.inference.worker import Parts, Worker
@@ -64,6 +65,23 @@ class Ward:
             more = page.cursor != before and page.chunks
         self.worker.errands.run(self.now)
         self.worker.look()
+
+    def fed(self, seconds, stored=True, sweep=5):
+        """The same with the feed: judged at once, and read again from the store each `sweep` seconds."""
+        waiting = []
+        for second in range(seconds):
+            self.now += 1
+            arrived = round(self.now * MICROSECONDS)
+            chunks = [replace(next(chunks), arrived=arrived) for chunks in self.streams]
+            self.worker.judge(chunks)
+            waiting += chunks
+            if stored:
+                self.store.write_chunks(chunks)
+            if stored and second % sweep == sweep - 1:
+                self.cycle()
+            else:
+                self.worker.look()
+        return waiting
 
     def told(self):
         return self.outbox.recent(0)
@@ -296,3 +314,129 @@ def test_a_model_is_swapped_between_two_windows(patients, tmp_path):
     assert set(scores.revision[scores.ends <= BASE + 70 * MICROSECONDS].tolist()) == {0}
     assert set(scores.revision[scores.ends > BASE + 70 * MICROSECONDS].tolist()) == {7}
     assert patients.value("holter_model_revision") == 7
+
+
+def windows_until(patients, last):
+    start = BASE // MICROSECONDS
+    return {(d, start + k) for d in patients.devices for k in range(10, last + 1, 5)}
+
+
+def test_what_feed_and_store_both_bring_is_judged_once(patients):
+    patients.fed(130)
+    assert patients.windows() == windows_until(patients, 130)
+    assert patients.value("holter_inference_windows_total") == 3 * 25
+    assert patients.value("holter_late_chunks_total") == 0
+    assert delays(patients, "life_threatening") == (3 * 130, pytest.approx(0.0))
+    raised = [(e.device_id, e.kind) for e in patients.told() if e.event is Transition.RAISED]
+    assert len(raised) == len(set(raised))
+    assert (patients.devices[1], Kind.VENTRICULAR_TACHYCARDIA) in raised
+
+
+def test_a_backlog_that_the_store_gets_after_an_outage_changes_nothing(patients):
+    patients.fed(20)
+    backlog = patients.fed(120, stored=False)
+    assert Kind.VENTRICULAR_TACHYCARDIA in {e.kind for e in patients.told()}
+    told = patients.told()
+    for first in range(0, len(backlog), 50):
+        patients.store.write_chunks(backlog[first : first + 50])
+        patients.cycle()
+    patients.fed(20)
+    assert patients.told()[: len(told)] == told
+    assert patients.windows() == windows_until(patients, 160)
+    assert patients.value("holter_inference_windows_total") == 3 * 31
+    assert patients.value("holter_late_chunks_total") == 0
+
+
+def test_a_gap_of_the_feed_is_filled_from_the_store(patients):
+    patients.fed(40)
+    patients.now += 1
+    lost = [replace(next(c), arrived=round(patients.now * MICROSECONDS)) for c in patients.streams]
+    patients.store.write_chunks(lost)
+    patients.now += 1
+    patients.worker.judge([replace(next(c), arrived=round(patients.now * MICROSECONDS)) for c in patients.streams])
+    assert patients.worker.waiting
+    patients.cycle()
+    assert not patients.worker.waiting
+    patients.fed(20)
+    assert patients.windows() == windows_until(patients, 60)
+    assert patients.value("holter_gap_samples_total", reason="missing") == 0
+
+
+@pytest.mark.parametrize("at", [22, 63, 93])
+def test_a_kill_of_a_fed_worker_loses_no_window_and_repeats_no_alert(tmp_path, at):
+    quiet, killed = Ward(tmp_path / "quiet"), Ward(tmp_path / "killed")
+    quiet.live(140)
+    killed.fed(at)
+    killed.outbox.close()
+    killed.live(4, cycle=False)  # while it is down
+    killed.start()
+    killed.cycle()
+    killed.fed(140 - at - 4)
+    killed.cycle()
+    assert killed.windows() == quiet.windows()
+    once = [(e.device_id, e.kind) for e in killed.told() if e.event is Transition.RAISED]
+    assert len(once) == len(set(once))
+    assert set(once) == {(e.device_id, e.kind) for e in quiet.told() if e.event is Transition.RAISED}
+
+
+class Standby(Ward):
+    """Another worker on the same store, with an outbox of its own."""
+
+    def __init__(self, ward, folder):
+        self.__dict__.update(ward.__dict__)
+        self.folder = folder
+        self.start()
+        self.worker.release(range(64))
+
+
+@pytest.mark.parametrize("at", [45, 66, 95])
+def test_shards_go_to_a_standby_and_back(tmp_path, at):
+    quiet, owner = Ward(tmp_path / "quiet"), Ward(tmp_path / "owner")
+    quiet.live(170)
+    owner.fed(at)
+    owner.worker.write_baselines()
+    deliver(owner)
+    owner.live(5, cycle=False)  # frozen
+    standby = Standby(owner, tmp_path / "standby")
+    standby.worker.resume(standby.worker.recall(range(64), WARM_TAKEOVER))
+    standby.cycle()
+    standby.fed(40)
+    standby.cycle()
+    deliver(standby)
+    owner.now = standby.now
+    owner.worker.release(range(64))  # it is back, and has been stood in for
+    owner.worker.resume(owner.worker.recall(range(64), WARM_TAKEOVER))
+    owner.cycle()
+    standby.worker.release(range(64))
+    assert standby.outbox.open_alerts() == ()
+    assert standby.value("holter_inference_patients") == 3
+    standby.worker.look()
+    owner.fed(170 - at - 45)
+    owner.cycle()
+    assert owner.windows() == quiet.windows()
+    once = {e.id: e for e in (*owner.told(), *standby.told())}
+    for events in (owner.told(), standby.told()):
+        assert all(once[e.id] == e for e in events), "the same id has the same content"
+    raised = [(e.device_id, e.kind) for e in once.values() if e.event is Transition.RAISED]
+    assert len(raised) == len(set(raised))
+    assert set(raised) == {(e.device_id, e.kind) for e in quiet.told() if e.event is Transition.RAISED}
+
+
+def deliver(ward):
+    """What the sink `store` does."""
+    for event in ward.told():
+        ward.store.write_alert(event)
+
+
+def test_a_standby_goes_on_with_the_alerts_it_finds(tmp_path):
+    owner = Ward(tmp_path / "owner")
+    owner.fed(75)
+    deliver(owner)
+    standby = Standby(owner, tmp_path / "standby")
+    standby.worker.resume(standby.worker.recall(range(64), WARM_TAKEOVER))
+    kinds = {e.kind for e in owner.outbox.open_alerts()}
+    assert Kind.VENTRICULAR_TACHYCARDIA in kinds
+    assert {e.kind for e in standby.outbox.open_alerts()} == kinds
+    assert standby.outbox.pending("receiver") == 0, "they have been told already"
+    standby.cycle()
+    assert standby.outbox.pending("receiver") == 0

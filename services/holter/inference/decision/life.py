@@ -70,10 +70,12 @@ class Life:
         self.cooldown = cooldown
         self._open: dict[str, dict[Kind, Open]] = {}
         self._decided: dict[tuple[str, Kind], int] = {}
+        self._resumed: dict[str, int | None] = {}  # first event second of this life, of devices of an earlier one
 
     def restore(self, events: tuple[AlertEvent, ...]) -> None:
         """Go on with alerts of an earlier life, oldest event first; what was cleared is not raised a second time."""
         for event in events:
+            self._resumed[event.device_id] = None
             self._decided[event.device_id, event.kind] = event.decided_at
             alerts = self._open.setdefault(event.device_id, {})
             if event.event is Transition.CLEARED:
@@ -86,6 +88,7 @@ class Life:
         """Another worker goes on with these devices."""
         for device_id in device_ids:
             self._open.pop(device_id, None)
+            self._resumed.pop(device_id, None)
         self._decided = {key: at for key, at in self._decided.items() if key[0] not in device_ids}
 
     def opened(self, events: tuple[AlertEvent, ...]) -> Iterator[AlertEvent]:
@@ -116,13 +119,18 @@ class Life:
         """One event second of one device: what is to be told."""
         events = self.hold(device_id, second, conditions, revision)
         alerts = self._open.get(device_id, {})
+        if device_id in self._resumed and self._resumed[device_id] is None:
+            self._resumed[device_id] = second
+        resumed = self._resumed.get(device_id)
         held = {condition.kind for condition in conditions}
         for kind in [k for k in alerts if k not in held]:
             alert = alerts[kind]
             if second * MICROSECONDS <= self._decided.get((device_id, kind), -1):
                 continue  # an earlier life has been here, and did not clear it
             wait = min(self.cooldown, _TECHNICAL_COOLDOWN) if kind in TECHNICAL else self.cooldown
-            if abs(second - alert.last_on) >= wait and not alert.latched:
+            # How long it held beyond what was told is not known of an earlier life: the cooldown begins anew.
+            last_on = alert.last_on if resumed is None else max(alert.last_on, resumed)
+            if abs(second - last_on) >= wait and not alert.latched:
                 events.append(self._next(alert, Transition.CLEARED, second, "the condition has ended", revision))
                 del alerts[kind]
         if not alerts:
