@@ -23,6 +23,7 @@ setup: .venv/.done ## .venv with everything, and .venv/bin/holter
 
 lock: setup ## requirements.lock anew, from pyproject.toml
 	$(BIN)/uv pip compile --quiet --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url pyproject.toml --output-file requirements.lock
+	scripts/lock-images
 
 demo: setup ## the main job on this machine: simulated patients, alerts, a summary; DURATION=90 ends by itself
 	$(BIN)/holter demo $(if $(DURATION),--duration $(DURATION))
