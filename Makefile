@@ -48,7 +48,7 @@ images: ## holter-operator and holter-services, for the cluster of KUBECONFIG
 	scripts/images $(CLUSTER)
 
 integration: setup ## real API server and real InfluxDB: KUBECONFIG, INFLUXDB_URL, INFLUXDB_TOKEN, INFLUXDB_ORG
-	$(BIN)/python -m pytest tests/integration
+	$(BIN)/python -m pytest tests/integration -m "not chaos"
 
 soak: setup ## 30 minutes of 500 patients: memory stays flat (MINUTES=…, PATIENTS=…)
 	$(BIN)/python -m tests.soak
@@ -80,8 +80,8 @@ bench: ## speed and cost beside the tutorial's pipeline
 scale: ## 1,000 cohorts
 	$(call WAITS,the operator on a cluster)
 
-chaos: ## faults
-	$(call WAITS,the operator on a cluster)
+chaos: setup ## the operator killed between any two writes, on the cluster of KUBECONFIG and a real InfluxDB
+	$(BIN)/python -m pytest tests/integration -m chaos
 
 clean: ## the virtual environment, caches and local state
 	rm -rf .venv .holter .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -40,10 +40,6 @@ class InfluxDB:
             found += page
         return found
 
-    def tokens(self, uid):
-        found = self.call("GET", f"/api/v2/authorizations?org={self.org}")["authorizations"]
-        return [a for a in found if uid in a["description"]]
-
     def forget(self, namespaces):
         """Delete the buckets of these namespaces."""
         for bucket in self.buckets():

@@ -13,7 +13,7 @@ from holter_operator.io.influx import Influx
 from holter_operator.io.kube import Kube
 from holter_operator.settings import read
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
 ROUNDS = 100
 COHORT = "holter.dev/v1alpha1/MonitoredCohort"
 
