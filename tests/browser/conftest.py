@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
-
 from tests.browser.stage import Stage
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+IMAGES = os.environ.get("HOLTER_IMAGES")
+"""A folder for screenshots; docs/images renews those of the docs."""
 READY_WITHIN = 240.0  # the first start on a machine compiles the hot path
 
 
@@ -109,3 +110,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     made = Demo(tmp_path_factory.mktemp("demo"))
     yield made
     made.stop()
+
+
+@pytest.fixture
+def shoot() -> Callable[..., None]:
+    """A screenshot, when HOLTER_IMAGES says where to."""
+
+    def take(page: Page, name: str, **more) -> None:
+        if IMAGES:
+            page.screenshot(path=Path(IMAGES) / f"{name}.png", animations="disabled", **more)
+
+    return take

@@ -23,7 +23,7 @@ def test_tachycardia_turns_its_tile_red_is_acknowledged_and_stays_so(demo, open_
     page.wait_for_selector(f".tile[data-id='{VT}'][data-level='high']", timeout=90_000)
     delay = time.time() - demo.onsets["vt"]
     record_property("seconds_from_onset_to_red", round(delay, 2))
-    print(f"\nred {delay:.2f} s after the onset")
+    print(f"\nred {delay:.2f} s after the onset")  # noqa: T201
     assert 0 < delay < WITHIN
     # Colour, symbol and words; the reason; and the most urgent come first.
     assert "***" in tile.locator(".symbol").inner_text()
@@ -65,3 +65,25 @@ def test_a_killed_console_comes_back_and_disturbed_nobody(demo, open_page):
     expect(page.locator(".tile[data-stale='no']").first).to_be_visible(timeout=20_000)
     assert demo.component("console")["pid"] != console["pid"]
     assert {name: demo.component(name) for name in others} == others, "same processes, no restart"
+
+
+LOOKS = [
+    ("ward-dark", "dark", 1440, 900, ""),
+    ("ward-light", "light", 1440, 900, ""),
+    ("phone", "dark", 390, 844, ""),
+    ("patient", "light", 1440, 1000, f"#/patient/{VT}"),
+]
+
+
+@pytest.mark.parametrize(("name", "scheme", "width", "height", "where"), LOOKS)
+def test_how_it_looks(demo, open_page, shoot, name, scheme, width, height, where):
+    """Screenshots for the docs; and nothing is wider than its screen."""
+    page = open_page(demo.url, width, height, color_scheme=scheme)
+    expect(page.locator(".tile[data-level='high']").first).to_be_visible(timeout=90_000)
+    if where:
+        page.evaluate(f"location.hash = {where!r}")
+        expect(page.locator(".own-alerts canvas:visible").first).to_be_visible(timeout=30_000)
+    page.wait_for_timeout(6000)
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    page.wait_for_selector("html[data-high='on']", state="attached")
+    shoot(page, f"console-{name}")

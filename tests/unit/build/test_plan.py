@@ -33,7 +33,9 @@ def test_it_prints_all_objects_as_yaml(name):
 def test_secrets_are_placeholders_that_cannot_be_taken_for_keys():
     built = documents(run(plan, COHORTS / "minimal.yaml"))
     secrets = {each["metadata"]["name"]: each["stringData"] for each in built if each["kind"] == "Secret"}
-    assert list(secrets) == ["ward-device-key", *(f"ward-influxdb-{c}" for c in ("ingest", "inference", "refit"))]
+    components = ("ingest", "inference", "refit", "console")
+    assert list(secrets) == ["ward-device-key", *(f"ward-influxdb-{c}" for c in components), "ward-console"]
+    assert secrets["ward-console"] == {"view": "<random token>", "acknowledge": "<another random token>"}
     assert secrets["ward-device-key"] == {"current": "<32 random bytes>"}
     assert secrets["ward-influxdb-refit"] == {
         "url": "http://influxdb:8086",

@@ -66,9 +66,11 @@ async def serving(monitor, access):
         yield reached
     finally:
         for socket in reached.sockets:
+            ended = socket.close_code is not None
             socket.close()
-            while await socket.read_message() is not None:
-                pass
+            if not ended:
+                while await asyncio.wait_for(socket.read_message(), 5) is not None:
+                    pass
         server.stop()
         await server.close_all_connections()
 

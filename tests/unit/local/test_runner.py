@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from holter_operator.local.cohort_file import FileFaultError
+from holter_operator.local.endpoints import console_link
 from holter_operator.local.files import write
 from holter_operator.local.main import until_stopped
 from holter_operator.local.output import Output
@@ -105,11 +106,12 @@ async def cohort_on(tmp_path, fake_holter, cohort_text):
 async def test_it_runs_and_says_where(cohort_on, eventually):
     one = cohort_on()
     where = await one.start()
-    assert one.calls() == {"ingest": 1, "infer": 1}
+    assert one.calls() == {"ingest": 1, "infer": 1, "console": 1}
     assert where == json.loads((one.folder.path / "endpoints.json").read_bytes())
     assert where["ingest"].startswith("http://127.0.0.1:")
     assert where["udp"].startswith("127.0.0.1:")
-    assert set(where["metrics"]) == {"ingest", "inference"}
+    assert set(where["metrics"]) == {"ingest", "inference", "console"}
+    assert console_link(where) == f"{where['console']}/#token={one.folder.console_tokens()['view']}"
     assert where["store"] == f"sqlite:{one.folder.path / 'store.db'}"
     assert (Path(where["device_keys"]) / "current").exists()
     assert (one.mounted("inference", "webhooks/pager") / "secret").read_bytes() == b"s3"
@@ -138,7 +140,7 @@ async def test_an_edit_of_a_setting_changes_a_file_and_restarts_nobody(cohort_on
     one.edit("  alerting:", "  alerting:\n    cooldown: 90s")
     await eventually(lambda: json.loads(config.read_bytes())["cooldown"] == 90)
     assert one.pids() == pids
-    assert one.calls() == {"ingest": 1, "infer": 1}
+    assert one.calls() == {"ingest": 1, "infer": 1, "console": 1}
 
 
 async def test_an_edit_restarts_only_what_it_concerns(cohort_on, eventually):

@@ -54,6 +54,17 @@ def test_a_lock_of_a_dead_process_is_none(tmp_path):
     StateFolder(tmp_path / "s").close()
 
 
+def test_console_tokens_are_made_once_and_a_lost_one_anew(folder):
+    tokens = folder.console_tokens()
+    assert set(tokens) == {"view", "acknowledge"}
+    assert len(set(tokens.values())) == 2
+    assert folder.console_tokens() == tokens
+    (folder.path / "console-tokens" / "view").unlink()
+    again = folder.console_tokens()
+    assert again["view"] != tokens["view"]
+    assert again["acknowledge"] == tokens["acknowledge"]
+
+
 def test_the_device_key_is_made_once(folder):
     key = folder.device_key()
     assert set(key) == {"current"}

@@ -73,6 +73,7 @@ function showTrouble() {
 
 function showHealth() {
   const { health } = model;
+  if (!model.heard) return;
   const stale = [...model.patients.values()].filter((patient) => freshness(patient).stale).length;
   const scored = health.scored ? (serverNow() - health.scored) / 1000 : null;
   const rows = [

@@ -41,9 +41,9 @@ export function takeAlerts(alerts) {
   return asking;
 }
 
-/** The less, the sooner somebody has to come. */
+/** The less, the sooner somebody has to come. What is red stays before all yellow, acknowledged too, while it goes on. */
 export function urgency(alert) {
-  return 2 * alert.rank + (alert.technical ? 1 : 0) + (alert.acknowledged ? 6 : 0);
+  return 4 * alert.rank + (alert.acknowledged ? 2 : 0) + (alert.technical ? 1 : 0);
 }
 
 export const byUrgency = (a, b) => urgency(a) - urgency(b) || b.onset - a.onset || byName(a.device, b.device);
