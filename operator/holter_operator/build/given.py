@@ -21,7 +21,7 @@ class Feature(StrEnum):
     FEED = "feed"
 
 
-DELIVERED: frozenset[Feature] = frozenset({Feature.CONSOLE})
+DELIVERED: frozenset[Feature] = frozenset({Feature.CONSOLE, Feature.FEED})
 """What this version delivers."""
 
 

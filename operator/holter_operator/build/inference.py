@@ -1,8 +1,8 @@
 """The inference StatefulSet: each ordinal owns a range of shards and stands by for the one before it."""
 
 from holter_operator.api.cohort import Cohort
-from holter_operator.build import mounts, names
-from holter_operator.build.given import Component, Given
+from holter_operator.build import ingest, mounts, names
+from holter_operator.build.given import Component, Feature, Given
 from holter_operator.build.meta import Object, child, selector
 from holter_operator.build.pods import METRICS, Container, spread, template
 
@@ -24,10 +24,12 @@ def workload(cohort: Cohort, given: Given) -> Object:
                 mounts.model(cohort),
                 mounts.webhooks(cohort),
                 mounts.profiles(cohort),
+                mounts.feed_key(cohort) if Feature.FEED in given.features else None,
                 mounts.scratch(),
             ),
             ports=(METRICS,),
             grace=30,
+            environment=_peers(cohort, given),
             knows_itself=True,
             restart_on={
                 "sampleRate": cohort.spec.signal.sample_rate,
@@ -50,3 +52,11 @@ def workload(cohort: Cohort, given: Given) -> Object:
         "template": pod,
     }
     return built
+
+
+def _peers(cohort: Cohort, given: Given) -> dict[str, str]:
+    """Where the feed of each ingest pod is found: all of them have the headless Service's name."""
+    if Feature.FEED not in given.features:
+        return {}
+    host = f"{names.headless(cohort, Component.INGEST)}.{cohort.namespace}.svc"
+    return {"HOLTER_FEED_PEERS": f"{host}:{ingest.FEED_PORT.number}"}

@@ -1,6 +1,6 @@
 """What a container finds mounted, and the variable that tells it where: the contract of docs/architecture.md."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holter_operator.api.cohort import Cohort
 from holter_operator.build import names
@@ -61,6 +61,17 @@ def device_keys(cohort: Cohort) -> Mount | None:
     if cohort.spec.access.mode == "Open":
         return None
     return Mount("device-key", "/etc/holter/device-key", _secret(names.device_key(cohort)), "HOLTER_DEVICE_KEYS")
+
+
+def feed_key(cohort: Cohort) -> Mount | None:
+    """The same for workers, who show by it to ingest that they are of this cohort.
+
+    Optional: without it they read the store, and patients are watched.
+    """
+    mount = device_keys(cohort)
+    if mount is None:
+        return None
+    return replace(mount, source={"secret": {**_secret(names.device_key(cohort))["secret"], "optional": True}})
 
 
 def model(cohort: Cohort) -> Mount:

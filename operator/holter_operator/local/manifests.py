@@ -166,6 +166,8 @@ def _process(workload: _Workload, mounts: Mounts, lookup: Objects, machine: Mach
 def _here(machine: Machine) -> dict[str, str]:
     """Variables that are other on one machine than in a pod."""
     values = {"HOLTER_LISTEN": machine.listen, "HOLTER_CANDIDATE": f"file:{machine.candidate}"}
+    if feed := machine.ports.get("ingest.feed"):
+        values["HOLTER_FEED_PEERS"] = f"{machine.listen}:{feed}"
     return values if machine.store is None else values | {"HOLTER_STORE": machine.store}
 
 

@@ -34,8 +34,8 @@ def allocate(
     """
     numbers: dict[str, int] = {}
     for wish in wishes:
-        # Pods all have the same metrics port, and nobody outside depends on its number.
-        default = 0 if wish.name == "metrics" else wish.number
+        # Pods all have the same metrics port, and nobody outside depends on its number or the feed's.
+        default = 0 if wish.name in ("metrics", "feed") else wish.number
         wanted = chosen.get(wish.key, chosen.get(wish.name, default))
         if wish.key not in chosen and wanted in (n for n in numbers.values() if n):
             wanted = default  # `http=8090` is the first component's that has such a port

@@ -63,8 +63,9 @@ class Service:
         life = Life(self.config.namespace, self.config.cohort, round(self.config.cooldown))
         decision = Decision(engine, life, Limits(cooldown=round(self.config.cooldown)), self.profiles.of)
         self.parts = Parts(self.store, self.outbox, engine, life, decision, telemetry)
-        self._keys = KeyFolder(settings.device_keys) if settings.device_keys else None
+        self._keys: KeyFolder | None = None
         self._next_keys = 0.0
+        self._refresh_keys()
         self.duty = Duty(settings.ordinal, self.config.replicas)
         self.worker = Worker(self.parts, self.duty.mine)
         feed = Feed(parse_peers(settings.feed_peers), self._feed_keys) if settings.feed_peers else None
@@ -137,11 +138,15 @@ class Service:
             self._model_file = Watched(self.settings.model / JSON)  # half-written: look again
 
     def _refresh_keys(self) -> None:
-        if self._keys is None or time.monotonic() < self._next_keys:
+        """Follow the key of the feed; without one the store is read."""
+        if self.settings.device_keys is None or time.monotonic() < self._next_keys:
             return
         self._next_keys = time.monotonic() + _KEYS_EVERY
         try:
-            self._keys.refresh()
+            if self._keys is None:
+                self._keys = KeyFolder(self.settings.device_keys)
+            else:
+                self._keys.refresh()
         except KeyFileError as error:
             _log.warning("keys_not_read", reason=str(error), kept="the last ones")
 

@@ -50,6 +50,8 @@ def test_inference(container):
         "HOLTER_MODEL": "/etc/holter/model",
         "HOLTER_WEBHOOKS": "/etc/holter/webhooks",
         "HOLTER_PROFILES": "/etc/holter/profiles/profiles.yaml",
+        "HOLTER_DEVICE_KEYS": "/etc/holter/device-key",
+        "HOLTER_FEED_PEERS": "cardiology-ward-ingest-headless.st-mary.svc:9091",
         "HOLTER_LISTEN": "0.0.0.0",
         "HOLTER_PORT_METRICS": "9090",
         "HOLTER_POD": "pod-3",
@@ -113,12 +115,31 @@ def test_an_open_cohort_has_no_device_keys(make, bare, find, template):
     built = objects(make(access={"mode": "Open"}), bare)
     pod = template(find(built, "Deployment", "ward-ingest"))["spec"]["containers"][0]
     assert "HOLTER_DEVICE_KEYS" not in environment(pod)
+    worker = template(find(built, "StatefulSet", "ward-inference"))["spec"]
+    assert "HOLTER_DEVICE_KEYS" not in environment(worker["containers"][0])
+
+
+def test_a_lost_device_key_keeps_no_worker_from_its_patients(make, bare, find, template):
+    built = objects(make(), bare)
+    worker = template(find(built, "StatefulSet", "ward-inference"))["spec"]
+    (key,) = (v["secret"] for v in worker["volumes"] if v["name"] == "device-key")
+    assert (key["secretName"], key["optional"]) == ("ward-device-key", True)
+    ingest = template(find(built, "Deployment", "ward-ingest"))["spec"]
+    (key,) = (v["secret"] for v in ingest["volumes"] if v["name"] == "device-key")
+    assert "optional" not in key
 
 
 def test_what_a_cohort_leaves_out_is_neither_mounted_nor_named(make, bare, find, template):
     built = objects(make(), bare)
     worker = template(find(built, "StatefulSet", "ward-inference"))["spec"]
     assert {"HOLTER_WEBHOOKS", "HOLTER_PROFILES"}.isdisjoint(environment(worker["containers"][0]))
-    assert [volume["name"] for volume in worker["volumes"]] == ["config", "influxdb", "state", "model", "tmp"]
+    assert [volume["name"] for volume in worker["volumes"]] == [
+        "config",
+        "influxdb",
+        "state",
+        "model",
+        "device-key",
+        "tmp",
+    ]
     ingest = template(find(built, "Deployment", "ward-ingest"))["spec"]["containers"][0]
-    assert {"HOLTER_TLS", "HOLTER_PORT_FEED"}.isdisjoint(environment(ingest))
+    assert "HOLTER_TLS" not in environment(ingest)

@@ -1,5 +1,7 @@
 """Ingest, inference, console and refit: what the cohort decides, and what rolls their pods."""
 
+from dataclasses import replace
+
 import pytest
 
 from holter_operator.build import console, hpa, inference, ingest, pdb, refit
@@ -151,7 +153,7 @@ def test_the_candidate_is_refits_to_fill(make, bare):
     assert set(refit.candidate(make(), bare)) == {"apiVersion", "kind", "metadata"}
 
 
-def test_the_console_is_off_until_it_is_delivered(make, bare, full):
+def test_there_is_no_console_without_its_tokens_or_where_it_is_off(make, bare, full):
     assert console.workload(make("everything"), bare) is None
     assert console.workload(make("persistent"), full) is None
     names = [each["metadata"]["name"] for each in objects(make("everything"), bare)]
@@ -162,9 +164,10 @@ def test_the_console_is_off_until_it_is_delivered(make, bare, full):
     ]
 
 
-def test_the_feed_is_off_until_it_is_delivered(make, bare):
-    assert "feed" not in str(objects(make(), bare)).replace("'Feed'", "").replace('"Feed"', "")
-    assert Given(images={}, owner_uid="").features.isdisjoint(Feature)
+def test_without_the_feed_nothing_speaks_of_it(make, bare):
+    without = replace(bare, features=bare.features - {Feature.FEED})
+    assert "feed" not in str(objects(make(), without)).replace("'Feed'", "").replace('"Feed"', "").lower()
+    assert Feature.FEED in Given(images={}, owner_uid="").features
 
 
 def _changed(before, after):

@@ -10,7 +10,13 @@ from holter_operator.local.mounts import ManifestError
 from holter_operator.local.specs import Probe
 
 STATE = Path("/state")
-PORTS = {"ingest.http": 8080, "ingest.udp": 8081, "ingest.metrics": 20001, "inference.metrics": 20002}
+PORTS = {
+    "ingest.feed": 20003,
+    "ingest.http": 8080,
+    "ingest.udp": 8081,
+    "ingest.metrics": 20001,
+    "inference.metrics": 20002,
+}
 PAGER = {"kind": "Secret", "metadata": {"name": "pager"}, "stringData": {"secret": "s3"}}
 
 
@@ -42,6 +48,7 @@ def test_each_container_port_is_wished_for(cohort, build):
         ("ingest.http", 8080, False),
         ("ingest.udp", 8081, True),
         ("ingest.metrics", 9090, False),
+        ("ingest.feed", 9091, False),
         ("inference.metrics", 9090, False),
     ]
 
@@ -60,6 +67,9 @@ def test_variables_are_the_manifests_with_this_machines_paths(cohort, build):
         "METRICS": "20001",
     }
     assert inference["HOLTER_PORT_METRICS"] == "20002"
+    assert ingest["HOLTER_PORT_FEED"] == "20003"
+    assert inference["HOLTER_FEED_PEERS"] == "127.0.0.1:20003"
+    assert inference["HOLTER_DEVICE_KEYS"] == "/state/mounts/inference/etc/holter/device-key"
     assert inference["HOLTER_POD"] == "ward-inference-0"
     assert inference["HOLTER_WEBHOOKS"] == "/state/mounts/inference/etc/holter/webhooks"
     assert made.crons[0].process.env["HOLTER_CANDIDATE"] == "file:/state/candidate"
