@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import time
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,14 @@ def cluster():
         pytest.skip("KUBECONFIG is not set: a Kubernetes API server is needed")
     found = Cluster(dynamic.DynamicClient(config.new_client_from_config(os.environ["KUBECONFIG"])))
     found.apply(crd.load(), force=True)
-    return found
+    for _ in range(100):  # an API server that has just taken the CRD does not serve its kind yet
+        try:
+            found.kind({"apiVersion": crd.API_VERSION, "kind": crd.KIND})
+        except (ResourceNotFoundError, NotFoundError):
+            time.sleep(0.1)
+        else:
+            return found
+    raise AssertionError(f"the API server does not serve {crd.KIND} 10 s after it took the CRD")
 
 
 @pytest.fixture(scope="module")
