@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from kubernetes.dynamic.exceptions import ResourceNotFoundError
 from ruamel.yaml import YAML
-
 from tests.operating import wait
 
 pytestmark = pytest.mark.timeout(240)
@@ -20,7 +19,7 @@ def crds(cluster):
     """prometheus-operator's own definitions; not installed yet."""
     folder = os.environ.get("HOLTER_PROMETHEUS_CRDS")
     if not folder:
-        pytest.skip("HOLTER_PROMETHEUS_CRDS is not set: the folder example/prometheus-operator-crd of prometheus-operator")
+        pytest.skip("HOLTER_PROMETHEUS_CRDS is not set: prometheus-operator's folder example/prometheus-operator-crd")
     if cluster.get(CRD, None, "podmonitors.monitoring.coreos.com"):
         pytest.skip("prometheus-operator's kinds are installed here already: installing them cannot be tried")
     found = [YAML(typ="safe").load(Path(folder) / f"monitoring.coreos.com_{name}.yaml") for name in NAMES]
