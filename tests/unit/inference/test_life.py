@@ -142,3 +142,26 @@ def test_any_course_is_a_sequence_of_lives(course, acknowledgements):
             assert (event.event is Transition.RAISED) == (was in (None, Transition.CLEARED))
             lives[event.kind] = event.event
         assert {k for k, v in lives.items() if v is not Transition.CLEARED} == set(alerts.open("d"))
+
+
+def test_seconds_that_an_earlier_life_has_decided_on_clear_nothing():
+    earlier, later = Life("n", "c", 60), Life("n", "c", 60)
+    (raised,) = earlier.step("d", 1000, [Condition(Kind.ECTOPY, Priority.MEDIUM, 995, "many")], 0)
+    later.restore((raised,))
+    told = [event for second in range(900, 1080) for event in later.step("d", second, [], 0)]
+    assert [(e.event, e.decided_at) for e in told] == [(Transition.CLEARED, 1060 * MICROSECONDS)]
+
+
+def test_the_cooldown_of_an_alert_of_an_earlier_life_begins_anew():
+    earlier, later = Life("n", "c", 60), Life("n", "c", 60)
+    (raised,) = earlier.step("d", 1000, [Condition(Kind.ECTOPY, Priority.MEDIUM, 995, "many")], 0)
+    later.restore((raised,))
+    told = [event for second in range(1200, 1300) for event in later.step("d", second, [], 0)]
+    assert [e.decided_at for e in told] == [1260 * MICROSECONDS]
+
+
+def test_who_is_forgotten_has_no_alerts():
+    life = Life("n", "c", 60)
+    life.step("d", 1000, [Condition(Kind.ECTOPY, Priority.MEDIUM, 995, "many")], 0)
+    life.forget({"d"})
+    assert life.open("d") == {}
