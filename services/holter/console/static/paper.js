@@ -3,6 +3,7 @@
 export const MM = 96 / 25.4; // CSS pixels
 export const SPEED = 25 * MM; // per second
 export const GAIN = 10 * MM; // per mV
+export const BASE = 0.63; // of a strip's height is its baseline: most of a QRS goes up
 
 export function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -19,10 +20,10 @@ export function fit(canvas, width, height) {
 }
 
 /** 1 mm and 5 mm lines: 40 and 200 ms, 0.1 and 0.5 mV. */
-export function paintGrid(context, width, height) {
+export function paintGrid(context, width, height, base = 0.5) {
   context.fillStyle = colour("paper");
   context.fillRect(0, 0, width, height);
-  const middle = height / 2;
+  const middle = height * base;
   for (const [step, name] of [[MM, "grid-fine"], [5 * MM, "grid"]]) {
     context.beginPath();
     for (let x = 0; x <= width; x += step) { context.moveTo(x, 0); context.lineTo(x, height); }
@@ -41,7 +42,7 @@ export function sharedGrid(width, height) {
   if (!grids.has(key)) {
     if (grids.size > 12) grids.clear();
     const canvas = document.createElement("canvas");
-    paintGrid(fit(canvas, width, height), width, height);
+    paintGrid(fit(canvas, width, height), width, height, BASE);
     grids.set(key, canvas);
   }
   return grids.get(key);

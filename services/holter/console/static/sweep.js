@@ -1,7 +1,7 @@
 // A live strip: an erase bar goes from left to right, at 25 mm/s of the device's own clock.
 
 import { join, leave } from "./clock.js";
-import { colour, fit, GAIN, highPass, MM, sharedGrid, SPEED } from "./paper.js";
+import { BASE, colour, fit, GAIN, highPass, MM, sharedGrid, SPEED } from "./paper.js";
 
 const BEHIND = 1600; // ms that the pen is behind the newest sample: chunks come once a second
 const JUMP = 6000; // ms behind after which what was missed is skipped (a tab that slept)
@@ -71,7 +71,7 @@ export class Sweep {
 
   /** Erase ahead of the pen and draw the samples of (from, to], device's ms. */
   write(from, to) {
-    const context = this.context, width = this.width, middle = this.height / 2;
+    const context = this.context, width = this.width, middle = this.height * BASE;
     const start = (from / 1000) * SPEED, length = ((to - from) / 1000) * SPEED;
     this.erase(start, length + BAR);
     context.strokeStyle = this.ink;
