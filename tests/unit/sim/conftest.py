@@ -140,3 +140,9 @@ def served():
 @pytest.fixture
 def device_key():
     return KEY
+
+
+@pytest.fixture(autouse=True)
+def _away(tmp_path_factory, monkeypatch):
+    """A cohort that runs from the folder of the tests is not the one that is meant."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("away"))
