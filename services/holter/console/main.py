@@ -2,8 +2,6 @@
 
 import asyncio
 import signal
-import ssl
-from pathlib import Path
 
 import click
 import structlog
@@ -11,7 +9,7 @@ from pydantic import ValidationError
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from holter import logs, serving
+from holter import certificate, logs, serving
 from holter.config import ConsoleConfig, read
 from holter.console.access import Access, TokenFileError
 from holter.console.live import LiveHandler
@@ -43,7 +41,7 @@ class Service:
         self.monitor = Monitor(
             lambda: open_store(settings.store, layout=self.config.layout, writer=settings.pod), self.measures
         )
-        self._tls = _context(settings.tls)
+        self._tls = certificate.context(settings.tls)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop`. Ready as soon as it listens: a store that is away is for the page to tell.
@@ -93,7 +91,7 @@ class Service:
                 if self.access.refresh():
                     _log.info("tokens_changed")
                 if self._tls is not None and self._settings.tls is not None:
-                    await asyncio.to_thread(_load, self._tls, self._settings.tls)
+                    await asyncio.to_thread(certificate.load, self._tls, self._settings.tls)
             except (OSError, TokenFileError) as error:
                 _log.warning("not_reloaded", error=str(error))
 
@@ -113,15 +111,3 @@ async def _main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await Service(from_environment()).run(stop)
-
-
-def _context(folder: Path | None) -> ssl.SSLContext | None:
-    if folder is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    _load(context, folder)
-    return context
-
-
-def _load(context: ssl.SSLContext, folder: Path) -> None:
-    context.load_cert_chain(folder / "tls.crt", folder / "tls.key")

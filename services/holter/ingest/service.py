@@ -1,10 +1,8 @@
 """The ingest process: ports, log, writer; how it starts, follows its configuration, and ends."""
 
 import asyncio
-import ssl
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -12,7 +10,7 @@ from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 
-from holter import serving
+from holter import certificate, serving
 from holter.config import IngestConfig, read
 from holter.feed.hub import Hub
 from holter.ingest.commit import Commits, LogBrokenError
@@ -65,7 +63,7 @@ class Service:
         self._config_file = settings.config / "ingest.json"
         config = read(IngestConfig, self._config_file)
         self._keys = _keys(settings, config)
-        self._tls = _tls(settings.tls)
+        self._tls = certificate.context(settings.tls)
         self.measures = Measures(config.cohort)
         self.log = Log(settings.state / "log", config.log_bytes)
         drain = Drain(self.log, self._open_store, self.measures)
@@ -197,7 +195,7 @@ class Service:
                 if self._keys is not None and await asyncio.to_thread(self._keys.refresh):
                     _log.info("device_keys_changed")
                 if self._tls is not None and self._settings.tls is not None:
-                    await asyncio.to_thread(_load_certificate, self._tls, self._settings.tls)
+                    await asyncio.to_thread(certificate.load, self._tls, self._settings.tls)
             except (OSError, ValueError, KeyFileError) as e:
                 _log.warning("not_reloaded", error=str(e))
 
@@ -225,15 +223,3 @@ def _keys(settings: Settings, config: IngestConfig) -> KeyFolder | None:
     if config.access == "Token":
         raise SettingError("HOLTER_DEVICE_KEYS is not set: access mode Token needs the folder of the device key")
     return None
-
-
-def _tls(folder: Path | None) -> ssl.SSLContext | None:
-    if folder is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    _load_certificate(context, folder)
-    return context
-
-
-def _load_certificate(context: ssl.SSLContext, folder: Path) -> None:
-    context.load_cert_chain(folder / "tls.crt", folder / "tls.key")

@@ -11,11 +11,12 @@ import orjson
 import pytest
 from tornado.httpclient import AsyncHTTPClient
 
+from holter.certificate import context as tls_context
+from holter.certificate import load
 from holter.config import IngestConfig
 from holter.ingest import prune
 from holter.ingest import service as module
 from holter.ingest.intake import now
-from holter.ingest.service import _load_certificate, _tls
 from holter.keys import KeyFileError, bearer
 from holter.settings import SettingError, Settings
 from holter.store.sqlite import SqliteStore
@@ -137,9 +138,9 @@ async def test_tls(start, document, tmp_path, monkeypatch, token_of):
     out = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", folder / "tls.key", "-out", folder / "tls.crt"]
     make = ["openssl", *command.split(), *out]
     await asyncio.to_thread(subprocess.run, make, check=True, capture_output=True)
-    context = _tls(folder)
-    _load_certificate(context, folder)  # what a renewal does
-    monkeypatch.setattr(module, "_tls", lambda _: context)
+    context = tls_context(folder)
+    load(context, folder)  # what a renewal does
+    monkeypatch.setattr(module.certificate, "context", lambda _: context)
     async with start() as ingest:
         client = AsyncHTTPClient(force_instance=True)
         trust = ssl.create_default_context(cafile=folder / "tls.crt")
