@@ -6,8 +6,8 @@ import pytest
 from holter_operator import main
 from holter_operator.build.meta import COHORT_LABEL
 from holter_operator.controller import HUNG, Operator
+from holter_operator.reconcile.credentials import ISSUED
 from holter_operator.reconcile.kinds import CHILDREN, CONFIG_MAP, SECRET
-from holter_operator.reconcile.reconciler import ISSUED
 from holter_operator.settings import read
 
 

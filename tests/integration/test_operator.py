@@ -97,13 +97,14 @@ def jobs(cluster, ns):
     return [j.metadata.name for j in cluster.kind("batch/v1/Job").get(namespace=ns).items]
 
 
+LABELS = {"metadata": {"labels": {"app.kubernetes.io/name": "other"}}}
 EDITS = {
     "v1/ServiceAccount": {"automountServiceAccountToken": True},
     "rbac.authorization.k8s.io/v1/Role": {"rules": []},
     "rbac.authorization.k8s.io/v1/RoleBinding": {"subjects": []},
     "networking.k8s.io/v1/NetworkPolicy": {"spec": {"policyTypes": ["Ingress"]}},
     "v1/Secret": {"data": {"bucket": "b3RoZXI="}},
-    "v1/ConfigMap": {"metadata": {"labels": {"app.kubernetes.io/name": "other"}}},
+    "v1/ConfigMap": LABELS,
     "v1/Service": {"metadata": {"labels": {"holter.dev/cohort": None}}},
     "policy/v1/PodDisruptionBudget": {"spec": {"maxUnavailable": 2}},
     "apps/v1/Deployment": {"spec": {"replicas": 1}},
@@ -121,7 +122,7 @@ def test_every_child_that_is_edited_or_deleted_is_repaired_within_ten_seconds(cl
     for (kind, name), was in content.items():
         if name == "ward-device-key":
             continue
-        cluster.patch(kinds[kind], ns, name, EDITS[kinds[kind]])
+        cluster.patch(kinds[kind], ns, name, LABELS if name == "ward-console" else EDITS[kinds[kind]])
         slowest = max(slowest, repaired(cluster, kinds[kind], ns, name, was, f"{kind} {name} edited"))
         cluster.delete(kinds[kind], ns, name)
         slowest = max(slowest, repaired(cluster, kinds[kind], ns, name, was, f"{kind} {name} deleted"))
@@ -146,8 +147,8 @@ def desired(document):
     kept = {
         key: document[key] for key in ("data", "rules", "subjects", "automountServiceAccountToken") if key in document
     }
-    if document["kind"] == "Secret":
-        kept["data"] = {k: v for k, v in document["data"].items() if k != "token"}
+    if document["kind"] == "Secret":  # a token that is lost is made anew
+        kept["data"] = {k: v for k, v in document["data"].items() if k not in ("token", "view", "acknowledge")}
     spec = {k: v for k, v in (document.get("spec") or {}).items() if k not in ("clusterIP", "clusterIPs")}
     return kept, spec, metadata["labels"], [o["uid"] for o in metadata.get("ownerReferences", ())]
 
@@ -250,7 +251,7 @@ def test_paused_nothing_is_changed(cluster, ns, ready):
 def test_deleted_everything_goes_and_the_bucket_as_asked(cluster, ns, ready, influxdb, policy):
     operator = ready(storage={"deletionPolicy": policy})
     uid = cluster.get(COHORT, ns, "ward")["metadata"]["uid"]
-    assert len(influxdb.tokens(uid)) == 3
+    assert len(influxdb.tokens(uid)) == 4
     cluster.delete(COHORT, ns, "ward")
     wait(lambda: cluster.get(COHORT, ns, "ward") is None, 30, "the cohort is gone")
     left = {("Secret", "ward-device-key")} if policy == "Retain" else set()
@@ -326,6 +327,31 @@ def test_the_device_key_is_made_once(cluster, ns, ready):
     cluster.patch(COHORT, ns, "ward", {"metadata": {"annotations": {"holter.dev/device-key-issued": None}}})
     wait(lambda: cluster.get("v1/Secret", ns, "ward-device-key"), what="a new key, when it is asked for")
     wait(lambda: cluster.status(ns)["phase"] == "Ready")
+
+
+def test_the_consoles_tokens_are_made_once_rotated_by_an_edit_and_go_with_it(cluster, ns, ready):
+    def tokens():
+        found = cluster.get("v1/Secret", ns, "ward-console")
+        return {key: b64decode(value).decode() for key, value in found["data"].items()} if found else None
+
+    operator = ready()
+    made = tokens()
+    assert set(made) == {"view", "acknowledge"}
+    assert len(set(made.values())) == 2
+    assert min(map(len, made.values())) >= 40
+    operator.stop()
+    operator.start()
+    wait(lambda: passes(operator) >= 1)
+    assert tokens() == made
+    new = b64encode(b"a token that a hospital has chosen").decode()
+    cluster.patch("v1/Secret", ns, "ward-console", {"data": {"view": new, "acknowledge": None}})
+    wait(lambda: (tokens() or {}).get("acknowledge"), 10, "what is lacking is made anew")
+    assert tokens()["view"] == "a token that a hospital has chosen"
+    assert tokens()["acknowledge"] != made["acknowledge"]
+    cluster.spec(ns, console={"enabled": False})
+    gone = {(kind, "ward-console") for kind in ("Secret", "Deployment", "Service", "ServiceAccount")}
+    wait(lambda: not gone & set(cluster.children(ns)), 10, "all of the console is gone")
+    assert operator.faults() == []
 
 
 def test_bucket_retention_and_tokens_are_repaired_within_ten_seconds(cluster, ns, ready, influxdb):
@@ -416,6 +442,23 @@ def test_a_pod_without_its_image_is_told_of(cluster, ns, operator):
     cluster.core.patch_namespaced_pod_status(pod, ns, {"status": {"containerStatuses": [container]}})
     found = wait(lambda: (c := cluster.condition(ns, "Degraded")) and "ImagePull" in c["message"] and c, 30)
     assert f"StatefulSet ward-inference: pod {pod} is waiting, ImagePullBackOff: Back-off pulling" in found["message"]
+
+
+def test_a_refit_that_does_not_start_or_fails_is_told_of(cluster, ns, ready):
+    """Here its pod finds no node."""
+    operator = ready()
+    name = wait(lambda: jobs(cluster, ns))[0]
+    found = wait(lambda: (c := cluster.condition(ns, "Degraded")) and c["status"] == "True" and c, 90)
+    assert found["reason"] == "Unschedulable"
+    assert f"Job {name}: pod {name}-" in found["message"]
+    model = cluster.condition(ns, "ModelReady")
+    assert (model["status"], model["reason"], model["message"]) == ("False", "Unschedulable", found["message"])
+    assert cluster.condition(ns, "Ready")["status"] == "True", "patients are looked after without a model"
+    version = cluster.get(COHORT, ns, "ward")["metadata"]["resourceVersion"]
+    operator.stop()
+    operator.start()
+    wait(lambda: passes(operator) >= 2)
+    assert cluster.get(COHORT, ns, "ward")["metadata"]["resourceVersion"] == version, "it is not taken back meanwhile"
 
 
 def candidate(cluster, ns, **changes):

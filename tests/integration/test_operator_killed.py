@@ -15,6 +15,8 @@ from holter_operator.settings import read
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
 ROUNDS = 100
+COMPONENTS = 4
+"""That have a token each."""
 COHORT = "holter.dev/v1alpha1/MonitoredCohort"
 
 
@@ -93,7 +95,7 @@ async def test_what_is_made_is_whole_wherever_it_was_cut_short(cluster, ns, live
         assert shape(cluster, ns, name) == expected
         buckets = [b["name"] for b in influxdb.buckets() if uid in b.get("description", "")]
         assert buckets == [f"{ns}.{name}"], "nothing doubled in InfluxDB"
-        assert len(tokens(influxdb, uid)) == 3
+        assert len(tokens(influxdb, uid)) == COMPONENTS
         remove(cluster, influxdb, ns, name)
         if writes >= 0 and not killed:
             break
@@ -128,7 +130,10 @@ async def test_a_model_is_accepted_once_wherever_it_was_cut_short(cluster, ns, l
 
 def whole(cluster, influxdb, ns, name, uid, expected):
     def done():
-        if cluster.condition(ns, "BucketReady", name).get("status") != "True" or len(tokens(influxdb, uid)) != 3:
+        if (
+            cluster.condition(ns, "BucketReady", name).get("status") != "True"
+            or len(tokens(influxdb, uid)) != COMPONENTS
+        ):
             return False
         return expected is None or shape(cluster, ns, name) == expected
 

@@ -120,6 +120,29 @@ def trouble(found: Workload, live: Live | None, pods: Sequence[Object], events: 
     return Trouble("Rolling" if found.rolling else "Unready", f"{found}: {found.lacking}", waits=True)
 
 
+def refit_trouble(job: Object, pods: Sequence[Object], events: Sequence[Object]) -> Trouble | None:
+    """Why a refit's Job has failed, or does not get on; None where it has ended well, runs, or may well start yet.
+
+    Args:
+        job: the Job.
+        pods: its pods.
+        events: about itself, and about its pods.
+    """
+    name = job["metadata"]["name"]
+    for condition in job.get("status", {}).get("conditions", ()):
+        if condition["type"] == "Failed" and condition["status"] == "True":
+            why = f"{condition.get('reason', 'no reason')}: {condition.get('message', '')[:MOST]}"
+            return Trouble("RefitFailed", f"Job {name} has failed, {why}; the logs of its pods tell more", waits=False)
+    told = sorted(events, key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "", reverse=True)
+    faults = [fault for pod in pods if (fault := _pod(pod, told)) and fault[0] not in _BY_ITSELF]
+    if faults:
+        return Trouble(faults[0][0], f"Job {name}: {faults[0][1]}", waits=False)
+    refused = [e for e in told if e.get("reason") == "FailedCreate"] if not pods else []
+    if refused:
+        return Trouble("PodsRefused", f"Job {name} makes no pod: {refused[0]['message'][:MOST]}", waits=False)
+    return None
+
+
 def _pod(pod: Object, events: Iterable[Object]) -> tuple[str, str] | None:
     name, status = pod["metadata"]["name"], pod.get("status") or {}
     if "deletionTimestamp" in pod["metadata"] or _is(status, "Ready"):

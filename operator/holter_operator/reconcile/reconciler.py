@@ -1,8 +1,6 @@
 """One pass over one cohort: whatever woke us, look at all of it, and write what differs."""
 
-import secrets
 import time
-from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -13,29 +11,28 @@ from pydantic import ValidationError
 
 from holter_operator.api import crd, schema
 from holter_operator.api.cohort import Cohort, parse
-from holter_operator.build import ingest, meta, names, refit
+from holter_operator.build import ingest, meta, names
 from holter_operator.build import secrets as secret_objects
 from holter_operator.build.everything import objects
-from holter_operator.build.given import Component, DeviceKey, Given
+from holter_operator.build.given import Component, Given
 from holter_operator.build.meta import Object
 from holter_operator.io.events import Events
 from holter_operator.io.kube import Kube, KubeError, events_of, pods_of
 from holter_operator.observe.metrics import Metrics
 from holter_operator.reconcile import refits
 from holter_operator.reconcile.candidates import Candidates
-from holter_operator.reconcile.children import KEPT, Children
+from holter_operator.reconcile.children import Children
+from holter_operator.reconcile.credentials import ISSUED, Credentials, generated
 from holter_operator.reconcile.deletion import Deletion
 from holter_operator.reconcile.diagnosis import Trouble, Workload, trouble, workload
-from holter_operator.reconcile.kinds import COHORT, JOB, SECRET
+from holter_operator.reconcile.kinds import COHORT, SECRET
 from holter_operator.reconcile.live import Cache, Key, Live
 from holter_operator.reconcile.provisioning import Provisioning, Step
+from holter_operator.reconcile.refits import Refits, Remembered
 from holter_operator.reconcile.status import Problem, View, condition, status
 from holter_operator.settings import Settings
 
 FINALIZER = f"{crd.GROUP}/finalizer"
-ISSUED = f"{crd.GROUP}/device-key-issued"
-"""Annotation: the cohort has been Ready with its device key, which from then on is never made anew."""
-
 FIRST_LOOK, SELDOM = 5.0, 60.0
 """Seconds after which pods of a workload that is not available are looked at, first and at last."""
 
@@ -50,14 +47,14 @@ class Memory:
         checked: the last document that was validated, and what came of it.
         look: when its pods are to be looked at, and the seconds until the time after.
         troubles: what was seen then.
-        slot: the last 10 minutes for which a first refit was seen to.
+        refits: what is remembered of refits.
         asked: what InfluxDB was asked, while all was well there.
     """
 
     checked: tuple[tuple[str, int], Cohort | None, tuple[Problem, ...]] | None = None
     look: tuple[float, float] | None = None
     troubles: Mapping[str, Trouble] = field(default_factory=dict)
-    slot: int | None = None
+    refits: Remembered = field(default_factory=Remembered)
     asked: Step | None = None
 
 
@@ -85,6 +82,8 @@ class Reconciler:
         self._metrics = metrics
         self._clock = clock
         self._children = Children(kube, cache, events, metrics)
+        self._credentials = Credentials(self._children, events, provisioning.secret)
+        self._refits = Refits(kube, clock)
         self._candidates = Candidates(kube, self._children, events, metrics)
         self._deletion = Deletion(settings, kube, provisioning, self._children, events, clock)
         self._memory = dict[str, Memory]()
@@ -135,9 +134,10 @@ class Reconciler:
             owner_uid=document["metadata"]["uid"],
             image_pull_policy=self._settings.image_pull_policy,
             kinds=self.kinds,
+            console_tokens=self._credentials.console(cohort, live),
         )
         problems: list[Problem] = []
-        lost = self._device_key(document, cohort, given, live)
+        lost = self._credentials.device_key(document, cohort, given, live)
         if lost:
             problems.append(lost)
         memory.asked = None
@@ -146,7 +146,8 @@ class Reconciler:
             self._events.tell(document, change.reason, change.message)
         given = replace(given, influxdb=step.connections)
         # Tokens are shown once: into their Secrets before anything else.
-        for built in secret_objects.connections(cohort, given):
+        entrusted = (*secret_objects.connections(cohort, given), secret_objects.console_tokens(cohort, given))
+        for built in filter(None, entrusted):
             problems += self._child(document, built, live)
         model, candidate, refused = self._candidates.step(document, cohort, given, live)
         problems += refused
@@ -159,14 +160,22 @@ class Reconciler:
         memory.asked = step if step.complete and not step.bucket.problem else None
         live = self._cache.of(cohort.namespace, cohort.name)
         view = self._seen(document, cohort, live, memory, problems=tuple(problems))
+        unwell = self._refits.trouble(
+            cohort, memory.refits, now_at_once=_degraded(document), otherwise=self._settings.resync
+        )
+        if unwell and not model.problem:
+            model = replace(model, problem=Problem(unwell.reason, unwell.message))
         view = replace(view, bucket=step.bucket, model=model)
         document = self._tell(document, view)
         ready = condition(document.get("status", {}), "Ready").get("status") == "True"
-        if ready and cohort.spec.access.mode == "Token" and not cohort.spec.access.key_secret_ref:
+        if ready and generated(cohort):
             self._issued(document)
         waits = [self._settings.resync, step.again, memory.look[0] - self._clock() if memory.look else None]
         if model.revision is None and not cohort.spec.refit.suspend:
-            waits.append(self._first_refit(cohort, given, live, memory, ready))
+            owner = _find(live, "CronJob", refits.name(cohort)) if ready else None
+            waits.append(self._refits.first(cohort, given, owner.uid if owner else None, memory.refits))
+        if model.revision is None or memory.refits.trouble:
+            waits.append(memory.refits.look - self._clock() if memory.refits.look else None)
         if problems:
             waits.append(30.0)
         return max(0.1, min(wait for wait in waits if wait is not None))
@@ -175,59 +184,10 @@ class Reconciler:
         problem = self._children.apply(document, built, _find(live, built["kind"], built["metadata"]["name"]))
         return (problem,) if problem else ()
 
-    def _device_key(self, document: Object, cohort: Cohort, given: Given, live: Mapping[Key, Live]) -> Problem | None:
-        """Make the key once. Made anew, it would lock every wearable out."""
-        if cohort.spec.access.mode == "Open" or cohort.spec.access.key_secret_ref:
-            return None
-        name = names.device_key(cohort)
-        found = live.get((SECRET.plural, cohort.namespace, name))
-        data = found.data if found else None
-        if data is None:  # only its metadata was told, or it has none of our labels
-            data = self._provisioning.secret(cohort.namespace, name)
-        if data is not None:
-            if not _is_key(data.get("current", "")):
-                where = f"Secret {name}, key current"
-                return Problem("DeviceKeyInvalid", f"{where}: not 32 bytes in base64url, so no device can be checked")
-            return None
-        if ISSUED in document["metadata"].get("annotations", {}):
-            message = (
-                f"Secret {name} is gone, and every wearable's token hangs on it: put it back from a backup;"
-                f" to issue a new key, and new tokens to all devices, remove the annotation {ISSUED} from the cohort"
-            )
-            self._events.tell(document, "DeviceKeyLost", message, warning=True)
-            return Problem("DeviceKeyLost", message)
-        key = DeviceKey(urlsafe_b64encode(secrets.token_bytes(32)).rstrip(b"=").decode())
-        built = secret_objects.device_key(cohort, replace(given, device_key=key))
-        assert built is not None
-        built["metadata"]["labels"][KEPT] = "true"
-        self._children.create(built)
-        return None
-
     def _issued(self, document: Object) -> None:
         if ISSUED not in document["metadata"].get("annotations", {}):
             metadata = {"resourceVersion": document["metadata"]["resourceVersion"], "annotations": {ISSUED: "true"}}
             self._patch(document, {"metadata": metadata})
-
-    def _first_refit(
-        self, cohort: Cohort, given: Given, live: Mapping[Key, Live], memory: Memory, ready: bool
-    ) -> float:
-        """Start the refit of these 10 minutes, once there is something to learn from."""
-        now = self._clock()
-        cronjob = refit.cronjob(cohort, given)
-        owner = _find(live, "CronJob", cronjob["metadata"]["name"])
-        if ready and owner is not None and memory.slot != refits.slot(now):
-            labels = ",".join(f"{k}={v}" for k, v in meta.selector(cohort, Component.REFIT).items())
-            found, _ = self._kube.list(JOB, cohort.namespace, labels=labels)
-            job = refits.job(cronjob, owner.uid, refits.slot(now))
-            known = {each["metadata"]["name"] for each in found}
-            if job["metadata"]["name"] not in known and not any(refits.active(each) for each in found):
-                try:
-                    self._kube.create(JOB, job)
-                except KubeError as error:
-                    if error.status != 409:
-                        raise
-            memory.slot = refits.slot(now)
-        return refits.until_next(now)
 
     def _seen(
         self,
@@ -245,13 +205,16 @@ class Reconciler:
             Component.INGEST: _workload(live, ingest.kind(cohort), names.component(cohort, Component.INGEST)),
             Component.INFERENCE: _workload(live, "StatefulSet", names.component(cohort, Component.INFERENCE)),
         }
+        if cohort.spec.console.enabled:
+            found[Component.CONSOLE] = _workload(live, "Deployment", names.component(cohort, Component.CONSOLE))
         unwell = {part: each for part, each in found.items() if not each.available}
         now = self._clock()
         if not unwell:
             memory.look, memory.troubles = None, {}
         elif memory.look is None:
-            memory.look = now + FIRST_LOOK, FIRST_LOOK
-        elif now >= memory.look[0]:
+            first = 0.0 if _degraded(document) else FIRST_LOOK  # what stands there already is not taken back
+            memory.look = now + first, FIRST_LOOK
+        if memory.look and now >= memory.look[0]:
             memory.troubles = {each.name: self._trouble(cohort, part, each, live) for part, each in unwell.items()}
             wait = min(SELDOM, 2 * memory.look[1])
             memory.look = now + wait, wait
@@ -349,6 +312,10 @@ class Reconciler:
             self._events.tell(document, faulty["reason"], faulty["message"], warning=True)
 
 
+def _degraded(document: Object) -> bool:
+    return condition(document.get("status", {}), "Degraded").get("status") == "True"
+
+
 def _find(live: Mapping[Key, Live], kind: str, name: str) -> Live | None:
     return next((each for each in live.values() if each.kind.name == kind and each.name == name), None)
 
@@ -365,10 +332,3 @@ def _endpoint(cohort: Cohort, service: Live | None) -> str | None:
     balancer = service.status.get("loadBalancer", {}).get("ingress") or [{}]
     host = balancer[0].get("hostname") or balancer[0].get("ip") or f"{service.name}.{cohort.namespace}.svc"
     return f"{scheme}://{host}:{port}"
-
-
-def _is_key(text: str) -> bool:
-    try:
-        return len(b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)) == 32
-    except ValueError:
-        return False

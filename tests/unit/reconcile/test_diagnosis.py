@@ -3,7 +3,7 @@
 import pytest
 
 from holter_operator.build.meta import COHORT_LABEL
-from holter_operator.reconcile.diagnosis import trouble, workload
+from holter_operator.reconcile.diagnosis import refit_trouble, trouble, workload
 from holter_operator.reconcile.kinds import DEPLOYMENT, STATEFUL_SET
 from holter_operator.reconcile.live import trim
 
@@ -156,3 +156,37 @@ def test_a_long_message_is_cut():
     waiting = {"waiting": {"reason": "ErrImagePull", "message": "x" * 5000}}
     found = trouble(workload("Deployment", "ward-ingest", of), of, [pod(state=waiting)], [])
     assert len(found.message) < 600
+
+
+def job(*conditions):
+    return {"metadata": {"name": "ward-refit-1"}, "status": {"conditions": list(conditions)}}
+
+
+FAILED = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too many tries"}
+
+
+@pytest.mark.parametrize(
+    ("found", "pods", "events", "reason", "words"),
+    [
+        (job(FAILED), [], [], "RefitFailed", "Job ward-refit-1 has failed, BackoffLimitExceeded: too many tries"),
+        (job(), [pod(conditions=[UNSCHEDULED])], [], "Unschedulable", "Job ward-refit-1: pod ward-ingest-1 finds no"),
+        (job(), [], [event("FailedCreate", "exceeded quota: few", "ward-refit-1")], "PodsRefused", "exceeded quota"),
+    ],
+)
+def test_a_refit_that_does_not_get_on(found, pods, events, reason, words):
+    told = refit_trouble(found, pods, events)
+    assert (told.reason, told.waits) == (reason, False)
+    assert words in told.message
+
+
+@pytest.mark.parametrize(
+    ("found", "pods"),
+    [
+        (job({"type": "Complete", "status": "True"}), []),
+        (job(), []),
+        (job(), [pod(conditions=[SCHEDULED])]),
+        (job(), [pod(conditions=[SCHEDULED], state={"running": {}}, phase="Running")]),
+    ],
+)
+def test_a_refit_that_is_well(found, pods):
+    assert refit_trouble(found, pods, ()) is None
