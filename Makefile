@@ -65,10 +65,12 @@ cluster-demo: setup images ## the demo on the cluster of KUBECONFIG: chart, Infl
 	DURATION=$(DURATION) $(BIN)/python -m scripts.cluster_demo
 
 test-browser: setup ## the console in a real Chromium (CHROMIUM=…, Debian's by default): alerts, acknowledging, 200 patients, axe
+	@test -n "$${CHROMIUM:-}" || scripts/need chromium chromium
 	$(BIN)/python -m pytest tests/browser
 
-test-rules: ## rules and dashboards on a real Prometheus
-	$(call WAITS,the dashboards and rules)
+test-rules: setup ## promtool on all rules; every query of the dashboards on a real Prometheus and InfluxDB
+	scripts/need promtool prometheus
+	$(BIN)/python -m pytest tests/rules
 
 evaluate: setup ## detection quality on annotated WFDB records: DATA=folder; all figures in evaluation.json
 	@test -n "$(DATA)" || { echo "make evaluate: DATA=folder of WFDB records is missing" >&2; exit 2; }

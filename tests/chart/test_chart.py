@@ -263,3 +263,19 @@ def test_every_value_is_told_of_by_the_schema(helm):
                 )
 
     assert list(unknown(YAML(typ="safe").load(helm.chart / "values.yaml"), schema)) == []
+
+
+def test_rules_and_dashboard_are_of_this_release(helm):
+    objects = helm.template(VALUES["everything"])
+    (rule,), (board,) = of(objects, "PrometheusRule"), of(objects, "ConfigMap", "ecg-operator-dashboard")
+    (group,) = rule["spec"]["groups"]
+    alerts = {each["alert"]: each for each in group["rules"]}
+    assert 'namespace="holter-system",service="ecg-operator"' in alerts["HolterOperatorDown"]["expr"]
+    assert "{{ $labels.kind }}" in alerts["HolterRepairsRepeated"]["annotations"]["summary"]
+    assert "RELEASE" not in json.dumps(rule)
+    assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert json.loads(board["data"]["holter.operator.json"])["title"] == "Holter / Operator"
+
+
+def test_rules_and_dashboard_are_left_out_unless_asked_for(helm):
+    assert not of(helm.template(VALUES["defaults"]), "PrometheusRule")

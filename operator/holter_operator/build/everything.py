@@ -6,7 +6,7 @@ from holter_operator.api.cohort import Cohort
 from holter_operator.build import (
     config,
     console,
-    dashboard,
+    dashboards,
     hpa,
     inference,
     ingest,
@@ -57,7 +57,7 @@ def objects(cohort: Cohort, given: Given) -> tuple[Object, ...]:
         refit.cronjob(cohort, given),
         podmonitor.pod_monitor(cohort, given),
         prometheusrule.prometheus_rule(cohort, given),
-        dashboard.dashboard(cohort, given),
+        dashboards.dashboards(cohort, given),
     )
     # A copy: whoever edits an object must not edit the cohort, or the next build.
     return tuple(deepcopy(built) for built in desired if built is not None)

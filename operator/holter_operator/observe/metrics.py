@@ -2,7 +2,10 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.process_collector import ProcessCollector
@@ -62,6 +65,16 @@ class Metrics:
         self._refit_windows = Gauge(
             "holter_refit_windows", "That the newest refit read", of_cohort, registry=self.registry
         )
+        self._refit_trained = Gauge(
+            "holter_refit_trained_timestamp_seconds",
+            "When the newest candidate was fitted, s since the epoch",
+            of_cohort,
+            registry=self.registry,
+        )
+        self._refit_accepted = Gauge(
+            "holter_refit_accepted", "1 when the gate accepted the newest candidate", of_cohort, registry=self.registry
+        )
+        self._of_refits = (self._refit_seconds, self._refit_windows, self._refit_trained, self._refit_accepted)
         self._set_phases()
 
     def call(self, kind: str, verb: str, code: str, writes: bool) -> None:
@@ -98,18 +111,21 @@ class Metrics:
             return
         if phase is None:
             self._phases.pop((namespace, cohort), None)
-            for gauge in (self._refit_seconds, self._refit_windows):
+            for gauge in self._of_refits:
                 gauge.remove_by_labels({"cohort_namespace": namespace, "cohort": cohort})
         else:
             self._phases[namespace, cohort] = phase
         self._set_phases()
 
-    def refitted(self, namespace: str, cohort: str, seconds: float | None, windows: float | None) -> None:
-        """What a candidate says of its refit."""
-        if seconds is not None:
-            self._refit_seconds.labels(namespace, cohort).set(seconds)
-        if windows is not None:
-            self._refit_windows.labels(namespace, cohort).set(windows)
+    def refitted(self, namespace: str, cohort: str, numbers: Mapping[str, Any], accepted: bool) -> None:
+        """What a candidate says of its refit (`seconds`, `windows`, `trainedAt`, those it has), and the gate of it."""
+        for gauge, name in ((self._refit_seconds, "seconds"), (self._refit_windows, "windows")):
+            if name in numbers:
+                gauge.labels(namespace, cohort).set(numbers[name])
+        with suppress(ValueError):  # it has the form of a time, and may be the 31st of February
+            if trained := numbers.get("trainedAt"):
+                self._refit_trained.labels(namespace, cohort).set(datetime.fromisoformat(trained).timestamp())
+        self._refit_accepted.labels(namespace, cohort).set(accepted)
 
     def text(self) -> bytes:
         """In Prometheus' text format."""

@@ -82,8 +82,7 @@ class Candidates:
         candidate = refit.candidate(cohort, given)
         if judged.content:
             candidate["metadata"].setdefault("annotations", {})[JUDGED] = judged.text()
-            numbers = judged.numbers
-            self._metrics.refitted(cohort.namespace, cohort.name, numbers.get("seconds"), numbers.get("windows"))
+            self._metrics.refitted(cohort.namespace, cohort.name, judged.numbers, judged.accepted)
         # Judged before anything is put to work: or the next pass might judge it against itself.
         refused = self._children.apply(document, candidate, _config_map(live, names.candidate(cohort)))
         current = _config_map(live, names.model(cohort))
