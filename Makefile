@@ -48,7 +48,8 @@ images: ## holter-operator and holter-services, for the cluster of KUBECONFIG
 	scripts/images $(CLUSTER)
 
 integration: setup ## real API server and real InfluxDB: KUBECONFIG, INFLUXDB_URL, INFLUXDB_TOKEN, INFLUXDB_ORG
-	$(BIN)/python -m pytest tests/integration -m "not chaos"
+	scripts/debian-packages prometheus-alertmanager=prometheus-alertmanager
+	HOLTER_PROMETHEUS_CRDS=$${HOLTER_PROMETHEUS_CRDS:-$$(scripts/prometheus-crds)} $(BIN)/python -m pytest tests/integration -m "not chaos"
 
 soak: setup ## 30 minutes of 500 patients: memory stays flat (MINUTES=…, PATIENTS=…)
 	$(BIN)/python -m tests.soak
@@ -59,6 +60,7 @@ define WAITS
 endef
 
 e2e: setup images ## image, chart, real pods, real ECG through the Service to an alert: KUBECONFIG, HOLTER_ECG
+	scripts/debian-packages prometheus=prometheus
 	$(BIN)/python -m pytest tests/e2e -x
 
 cluster-demo: setup images ## the demo on the cluster of KUBECONFIG: chart, InfluxDB, a cohort, simulated patients, their alerts
@@ -79,8 +81,8 @@ evaluate: setup ## detection quality on annotated WFDB records: DATA=folder; all
 bench: ## speed and cost beside the tutorial's pipeline
 	$(call WAITS,the stream path at full speed)
 
-scale: ## 1,000 cohorts
-	$(call WAITS,the operator on a cluster)
+scale: setup ## 1,000 cohorts on the control plane of KUBECONFIG with nodes that only pretend (COHORTS=…)
+	$(BIN)/python -m pytest tests/scale -s
 
 chaos: setup ## the operator killed between any two writes, on the cluster of KUBECONFIG and a real InfluxDB
 	$(BIN)/python -m pytest tests/integration -m chaos

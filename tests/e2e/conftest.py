@@ -14,6 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from scripts.cluster import RESTRICTED, Kubectl, eventually, restricted
 from scripts.cluster import receiver as webhook
+from tests.e2e.prometheus import Prometheus
 
 from holter.sim.recording import read
 
@@ -122,6 +123,17 @@ def helm(images, namespaces):
 @pytest.fixture(scope="session")
 def pod():
     return restricted
+
+
+@pytest.fixture(scope="session")
+def prometheus(kubectl, namespaces, tmp_path_factory):
+    """Scrapes all of Holter's pods from now on."""
+    if not shutil.which("prometheus"):
+        pytest.skip("prometheus is not on PATH: Debian's package of that name")
+    kubeconfig = Path(os.environ["KUBECONFIG"]).resolve()
+    found = Prometheus(kubeconfig, tmp_path_factory.mktemp("prometheus"), namespaces)
+    yield found
+    found.stop()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The whole of it on real pods, step by step: each builds on the one before, so the first that fails ends it."""
 
+import base64
 import hashlib
 import hmac
 import json
@@ -74,7 +75,7 @@ print(subprocess.run(["holter", "--help"], capture_output=True, text=True, check
     assert foreign not in log
 
 
-def test_install(kubectl, helm, namespaces, capsys):
+def test_install(kubectl, helm, prometheus, capsys):
     began = time.monotonic()
     notes = helm("install")
     said(capsys, f"helm install --wait: {time.monotonic() - began:.1f} s")
@@ -216,6 +217,7 @@ def test_an_operator_upgrade_rolls_no_cohorts_pod(kubectl, helm, pods, running, 
     assert kubectl.get("secret", "holter-influxdb", namespace=SYSTEM)["data"] == secret
 
 
+EVERYWHERE = {"process_resident_memory_bytes", "process_cpu_seconds_total"}
 EXPECTED = {
     "ingest": {
         "holter_ingest_requests_total",
@@ -223,8 +225,11 @@ EXPECTED = {
         "holter_ingest_request_seconds_count",
         "holter_ingest_wal_bytes",
         "holter_ingest_rejected_total",
+        "holter_gap_samples_total",
+        "holter_late_chunks_total",
         "holter_store_write_seconds_count",
         "holter_store_errors_total",
+        "holter_feed_dropped_chunks_total",
     },
     "inference": {
         "holter_inference_cycle_seconds_count",
@@ -242,18 +247,37 @@ EXPECTED = {
         "holter_operator_reconcile_total",
         "holter_operator_reconcile_seconds_count",
         "holter_operator_cohorts",
+        "holter_operator_api_calls_total",
+        "holter_operator_writes_total",
         "holter_refit_seconds",
         "holter_refit_windows",
     },
+    "console": set(),
 }
 
 
 @pytest.mark.parametrize("component", EXPECTED)
-def test_no_series_is_missing(pods, metrics, component):
-    (one, *_) = pods(component, SYSTEM if component == "operator" else WARD)
-    found = metrics(one)
-    assert EXPECTED[component] - {name for name, _, _ in found} == set()
-    assert not {label for _, labels, _ in found for label in labels} & {"device", "device_id"}
+def test_prometheus_has_every_series(prometheus, component):
+    found = prometheus.names(component)
+    assert (EXPECTED[component] | EVERYWHERE) - found == set()
+    series = prometheus.get("series", **{"match[]": f'{{app_kubernetes_io_component="{component}"}}'})
+    assert not {label for each in series for label in each} & {"device", "device_id"}
+
+
+def test_prometheus_scrapes_every_pod_and_tells_what_went_through(prometheus, pods, capsys):
+    running = {each["metadata"]["name"] for part in ("ingest", "inference", "console") for each in pods(part)}
+    running |= {each["metadata"]["name"] for each in pods("operator", SYSTEM)}
+    eventually(
+        "all pods are scraped",
+        lambda: {p for p, (h, _) in prometheus.targets().items() if h == "up"} >= running,
+        seconds=20,
+    )
+    # Pods that have ended count too: their series were scraped while they were there.
+    ((_, samples),) = prometheus.query("sum(max_over_time(holter_ingest_samples_total[30m]))")
+    ((_, alerts),) = prometheus.query('sum(max_over_time(holter_alerts_total{priority="high"}[30m]))')
+    said(capsys, f"Prometheus: {samples:.0f} samples taken in, {alerts:.0f} high alerts")
+    assert samples > 100_000
+    assert alerts > 0
 
 
 def test_the_operators_rights_were_enough(kubectl, pods, metrics):
@@ -266,6 +290,61 @@ def test_the_operators_rights_were_enough(kubectl, pods, metrics):
     assert refused == set()
     log = kubectl.run("logs", "deployment/holter-operator", "-n", SYSTEM)
     assert "forbidden" not in log.lower(), log
+
+
+UNWELL = {
+    "token": ("InfluxDBUnauthorized", "unauthorized"),
+    "node": ("Unschedulable", "finds no node"),
+    "quota": ("PodsRefused", "exceeded quota: none"),
+    "image": ("ImagePullBackOff", "is waiting, ImagePullBackOff"),
+}
+"""What keeps a cohort from being well: the reason that is told, and words of the message."""
+
+
+@pytest.fixture
+def unwell(kubectl, helm, request):
+    """A cohort that cannot be well for one reason."""
+    why = request.param
+    spec, quota = (
+        {**SMALL},
+        {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none", "namespace": WARD}},
+    )
+    if why == "token":
+        secret = kubectl.get("secret", "ward-influxdb-ingest", namespace=WARD)["data"]
+        data = {key: secret[key] for key in ("url", "org")} | {"token": base64.b64encode(b"wrong").decode()}
+        meta = {"name": "connection", "namespace": WARD}
+        kubectl.apply({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": data})
+        spec["storage"] = {"influxdb": {"connectionSecretRef": {"name": "connection"}}}
+    elif why == "node":
+        spec["ingest"] = spec["ingest"] | {"nodeSelector": {"holter.dev/none": "here"}}
+    elif why == "quota":
+        kubectl.apply(quota | {"spec": {"hard": {"pods": "0"}}})
+    else:
+        (_, services), _ = request.getfixturevalue("images")
+        helm("upgrade", services={"image": {"repository": services, "tag": "missing"}})
+    kubectl.apply(cohort("unwell", **spec))
+    yield why
+    kubectl.run("delete", "cohort/unwell", "-n", WARD, "--timeout=150s")
+    kubectl.run("delete", "resourcequota/none", "-n", WARD, "--ignore-not-found")
+    if why == "image":
+        helm("upgrade")
+
+
+@pytest.mark.parametrize("unwell", UNWELL, indirect=True)
+def test_describe_tells_why_a_cohort_is_not_well(kubectl, condition, unwell, capsys):
+    reason, words = UNWELL[unwell]
+
+    def told():
+        found = condition("unwell", "Degraded")
+        return found if found and found["status"] == "True" and found["reason"] == reason else None
+
+    eventually(f"Degraded, {reason}", told, seconds=60)
+    line = next(e for e in kubectl.run("get", "cohorts", "-n", WARD).splitlines() if e.startswith("unwell"))
+    assert line.split()[1:3] == ["Degraded", "False"]
+    text = kubectl.run("describe", "cohort", "unwell", "-n", WARD)
+    assert words in text.partition("Conditions:")[2]
+    assert any(reason in each and "Warning" in each for each in text.partition("Events:")[2].splitlines())
+    said(capsys, f"{unwell}: {told()['message'][:150]}")
 
 
 def test_deletion_leaves_the_bucket_and_the_device_key(kubectl, buckets):

@@ -4,12 +4,15 @@ import json
 import time
 from base64 import b64decode, b64encode
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 from tests.operating import wait
 
 from holter_operator.api import crd
 
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 pytestmark = pytest.mark.timeout(180)
 COHORT = f"{crd.API_VERSION}/{crd.KIND}"
 
@@ -459,6 +462,27 @@ def test_a_refit_that_does_not_start_or_fails_is_told_of(cluster, ns, ready):
     operator.start()
     wait(lambda: passes(operator) >= 2)
     assert cluster.get(COHORT, ns, "ward")["metadata"]["resourceVersion"] == version, "it is not taken back meanwhile"
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_becomes_its_objects(cluster, ns, operator, path):
+    """Applied for real, the namespace apart: no child is refused, whatever InfluxDB of its own it may wait for."""
+    operator.start()
+    for document in YAML(typ="safe").load_all(path):
+        if document["kind"] == "Namespace":
+            continue
+        document["metadata"]["namespace"] = ns
+        document.get("spec", {}).get("storage", {}).pop("bucket", None)  # begins with another namespace's name
+        kind = cluster.kind(f"{document['apiVersion']}/{document['kind']}")
+        cluster.dynamic.server_side_apply(kind, body=document, namespace=ns, field_manager="test", serialize=False)
+        if document["kind"] == "MonitoredCohort":
+            name = document["metadata"]["name"]
+            found = wait(lambda here=name: cluster.status(ns, here).get("conditions"), 20, f"status of {name}")
+            reasons = {each["reason"] for each in found}
+            assert not reasons & {"InvalidSpec", "ChildRefused", "DeviceKeyInvalid"}, found
+            children = 0 if document["spec"].get("paused") else 15
+            wait(lambda here=name, least=children: len(cluster.children(ns, here)) >= least, 20, "its children")
+    assert operator.faults() == []
 
 
 def candidate(cluster, ns, **changes):

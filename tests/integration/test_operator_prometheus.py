@@ -1,6 +1,9 @@
 """prometheus-operator's kinds: not there, installed while the operator runs, and gone again."""
 
+import json
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,8 @@ from ruamel.yaml import YAML
 from tests.operating import wait
 
 pytestmark = pytest.mark.timeout(240)
-NAMES = ("podmonitors", "prometheusrules")
+CHART = Path(__file__).parents[2] / "charts" / "holter"
+NAMES = ("podmonitors", "prometheusrules", "servicemonitors")
 MONITOR, RULE = "monitoring.coreos.com/v1/PodMonitor", "monitoring.coreos.com/v1/PrometheusRule"
 CRD = "apiextensions.k8s.io/v1/CustomResourceDefinition"
 
@@ -41,6 +45,31 @@ def there(cluster, kind, ns, name):
         return cluster.get(kind, ns, name)
     except ResourceNotFoundError:  # the kind is not served yet
         return None
+
+
+def test_the_charts_service_monitor_is_taken(cluster, crds):
+    if not shutil.which("helm"):
+        pytest.skip("helm is not on PATH")
+    install(cluster, crds)
+    values = json.dumps({"monitoring": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}}})
+    command = ["helm", "template", "holter", CHART, "-n", "default", "--kube-version=1.35.0", "-f-"]
+    text = subprocess.run(command, input=values, capture_output=True, text=True, check=True).stdout
+    (found,) = [each for each in YAML(typ="safe").load_all(text) if each and each["kind"] == "ServiceMonitor"]
+    cluster.dynamic.resources.invalidate_cache()
+    answer = wait(lambda: taken(cluster, found), 20, "the kind is served")
+    assert answer["metadata"]["labels"]["release"] == "prometheus"
+
+
+def taken(cluster, document):
+    cluster.dynamic.resources.invalidate_cache()
+    try:
+        kind = cluster.kind(f"{document['apiVersion']}/{document['kind']}")
+    except ResourceNotFoundError:
+        return None
+    strict = [("fieldValidation", "Strict")]
+    return cluster.dynamic.server_side_apply(
+        kind, body=document, namespace="default", field_manager="test", dry_run="All", query_params=strict
+    ).to_dict()
 
 
 def test_kinds_come_and_go(cluster, ns, operator, crds):

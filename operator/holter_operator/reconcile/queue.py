@@ -1,4 +1,7 @@
-"""Which cohort is looked at next: each key once however often it is woken, never twice at a time, failures later."""
+"""Which cohort is looked at next: each key once however often it is woken, never twice at a time, failures later.
+
+Those that took long hold each other up, and no others: they have half of the workers at most.
+"""
 
 import asyncio
 import heapq
@@ -15,6 +18,10 @@ SETTLE = 0.1
 FIRST_RETRY, LONGEST_RETRY = 0.5, 120.0
 SPREAD = 0.2
 """Share by which times are spread, so that a thousand cohorts do not come at once."""
+
+
+SLOW = 3.0
+"""Seconds of work after which a key is a slow one: what it waits for, an InfluxDB of its own, does not answer."""
 
 
 class Queue(Generic[K]):
@@ -40,6 +47,7 @@ class Queue(Generic[K]):
         self._heap: list[tuple[float, int, K]] = []
         self._count = 0
         self._busy: set[K] = set()
+        self._slow: set[K] = set()
         self._failures: dict[K, int] = {}
         self._wake = asyncio.Event()
 
@@ -57,7 +65,7 @@ class Queue(Generic[K]):
         try:
             while True:
                 self._wake.clear()
-                key, wait = self._take() if len(self._busy) < workers else (None, None)
+                key, wait = self._take(max(1, workers // 2)) if len(self._busy) < workers else (None, None)
                 if key is None:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(wait):
@@ -73,6 +81,7 @@ class Queue(Generic[K]):
 
     async def _serve(self, key: K) -> None:
         again: float | None
+        began = self._clock()
         try:
             again = await self._work(key)
             self._failures.pop(key, None)
@@ -81,13 +90,15 @@ class Queue(Generic[K]):
             self._failures[key] = failures + 1
             again = max(getattr(error, "retry_after", None) or 0.0, min(LONGEST_RETRY, FIRST_RETRY * 2**failures))
         self._busy.discard(key)
+        (self._slow.add if self._clock() - began > SLOW else self._slow.discard)(key)
         if again is not None:
             self._put(key, self._clock() + again * (1 + SPREAD * (2 * self._chance() - 1)))
         self._wake.set()
 
-    def _take(self) -> tuple[K | None, float | None]:
+    def _take(self, most_slow: int) -> tuple[K | None, float | None]:
         """A key whose time has come, or the seconds until one's does."""
         now, aside = self._clock(), []
+        held_up = self._slow if len(self._slow & self._busy) >= most_slow else frozenset()
         try:
             while self._heap:
                 due, _, key = self._heap[0]
@@ -95,7 +106,7 @@ class Queue(Generic[K]):
                     heapq.heappop(self._heap)  # it was asked for earlier than this, and has been served
                 elif due > now:
                     return None, due - now
-                elif key in self._busy:
+                elif key in self._busy or key in held_up:
                     aside.append(heapq.heappop(self._heap))
                 else:
                     heapq.heappop(self._heap)

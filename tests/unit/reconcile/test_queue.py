@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from holter_operator.reconcile.queue import FIRST_RETRY, LONGEST_RETRY, Queue
+from holter_operator.reconcile.queue import FIRST_RETRY, LONGEST_RETRY, SLOW, Queue
 
 
 class Work:
@@ -143,6 +143,26 @@ async def test_what_an_api_server_says_of_retries_is_heeded(running):
     assert work.keys == ["a"]
     await turn(6)
     assert work.keys == ["a", "a"]
+
+
+async def test_slow_ones_hold_each_other_up_and_no_others(running):
+    queue, work, turn = running  # of two workers, so one is for slow keys
+    work.gate.clear()
+    queue.add("slow1"), queue.add("slow2")
+    await turn(1)
+    await turn(SLOW + 1)
+    work.gate.set()
+    await turn(0.1)
+    work.gate.clear()
+    queue.add("slow1"), queue.add("slow2")
+    await turn(1)
+    assert work.keys[2:] == ["slow1"], "both would leave no worker"
+    queue.add("quick")
+    await turn(1)
+    assert work.keys[2:] == ["slow1", "quick"]
+    work.gate.set()
+    await turn(1)
+    assert work.keys[2:] == ["slow1", "quick", "slow2"], "its turn comes"
 
 
 async def test_its_length_is_those_that_wait_now(running):
