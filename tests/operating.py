@@ -70,7 +70,7 @@ class Cluster:
 
     def cohort(self, namespace, name="ward", **spec):
         """Make one whose pods find no node, so that the tests say how they are."""
-        for component in ("ingest", "inference", "refit"):
+        for component in ("ingest", "inference", "refit", "console"):
             spec[component] = {"nodeSelector": {"holter.dev/none": "here"}, **spec.get(component, {})}
         document = {
             "apiVersion": crd.API_VERSION,

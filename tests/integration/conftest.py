@@ -47,8 +47,12 @@ class InfluxDB:
                 self.call("DELETE", f"/api/v2/buckets/{bucket['id']}")
 
     def tokens(self, uid):
-        found = self.call("GET", f"/api/v2/authorizations?limit=100&org={self.org}")["authorizations"]
+        """A cohort's; those that were superseded are valid for some minutes still."""
+        found = self.call("GET", f"/api/v2/authorizations?org={self.org}")["authorizations"]
         return [a for a in found if uid in a["description"]]
+
+    def tokens_in_use(self, uid):
+        return [a for a in self.tokens(uid) if "superseded:" not in a["description"]]
 
 
 @pytest.fixture(scope="session")

@@ -95,7 +95,7 @@ async def test_what_is_made_is_whole_wherever_it_was_cut_short(cluster, ns, live
         assert shape(cluster, ns, name) == expected
         buckets = [b["name"] for b in influxdb.buckets() if uid in b.get("description", "")]
         assert buckets == [f"{ns}.{name}"], "nothing doubled in InfluxDB"
-        assert len(tokens(influxdb, uid)) == COMPONENTS
+        assert len(influxdb.tokens_in_use(uid)) == COMPONENTS
         remove(cluster, influxdb, ns, name)
         if writes >= 0 and not killed:
             break
@@ -132,7 +132,7 @@ def whole(cluster, influxdb, ns, name, uid, expected):
     def done():
         if (
             cluster.condition(ns, "BucketReady", name).get("status") != "True"
-            or len(tokens(influxdb, uid)) != COMPONENTS
+            or len(influxdb.tokens_in_use(uid)) != COMPONENTS
         ):
             return False
         return expected is None or shape(cluster, ns, name) == expected
@@ -142,11 +142,6 @@ def whole(cluster, influxdb, ns, name, uid, expected):
 
 def shape(cluster, ns, name):
     return {(kind, found.removeprefix(f"{name}-")) for kind, found in cluster.children(ns, name)}
-
-
-def tokens(influxdb, uid):
-    """Those in use: one that was cut off from its Secret is superseded, and revoked when its grace is over."""
-    return [t for t in influxdb.tokens(uid) if "superseded:" not in t["description"]]
 
 
 def remove(cluster, influxdb, ns, name):
