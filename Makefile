@@ -6,6 +6,8 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 DURATION ?=
 DATA ?=
+QUICK ?=
+BENCH ?=
 
 .PHONY: help setup lock demo lint test integration soak images e2e test-browser test-rules cluster-demo evaluate bench scale chaos clean
 
@@ -78,8 +80,8 @@ evaluate: setup ## detection quality on annotated WFDB records: DATA=folder; all
 	@test -n "$(DATA)" || { echo "make evaluate: DATA=folder of WFDB records is missing" >&2; exit 2; }
 	$(BIN)/holter evaluate $(DATA) --json evaluation.json
 
-bench: ## speed and cost beside the tutorial's pipeline
-	$(call WAITS,the stream path at full speed)
+bench: setup ## speed and cost beside the tutorial's pipeline: INFLUXDB_URL, INFLUXDB_TOKEN, INFLUXDB_ORG; QUICK=1 takes two minutes (BENCH=… adds options)
+	$(BIN)/holter bench $(if $(QUICK),--quick) $(BENCH)
 
 scale: setup ## 1,000 cohorts on the control plane of KUBECONFIG with nodes that only pretend (COHORTS=…)
 	$(BIN)/python -m pytest tests/scale -s

@@ -8,7 +8,7 @@ from typing import NoReturn
 import click
 
 # An extra is there when the library that only it brings is there.
-_EXTRAS = {"operator": "kopf", "services": "numba", "records": "wfdb"}
+_EXTRAS = {"operator": "kopf", "services": "numba", "records": "wfdb", "bench": "rich"}
 _SUMMARIES = {
     "validate": "Check cohort files against the CRD: schema, defaults and CEL rules, offline.",
     "plan": "Print every object that a cohort becomes, as YAML.",
@@ -22,6 +22,7 @@ _SUMMARIES = {
     "simulate": "Send simulated patients' ECG to an ingest.",
     "replay": "Send recorded ECG (WFDB) to an ingest and print its annotations beside the alerts.",
     "evaluate": "Measure detection on annotated WFDB records: beats, windows, episodes, alerts.",
+    "bench": "Measure speed and cost beside the tutorial's pipeline, on a real InfluxDB.",
     "token": "Print a device's bearer token.",
 }
 

@@ -4,14 +4,13 @@ import asyncio
 import os
 import socket
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-from holter.chunk import Chunk
+from holter.batch.chunks import Chunks
 from holter.feed import wire
 from holter.feed.wire import Beat, Peer, Type, WireError
 
@@ -88,7 +87,8 @@ class Feed:
         self._links: dict[Address, asyncio.Task[None]] = {}
         self._up: dict[Address, asyncio.StreamWriter] = {}
         self._known: frozenset[Address] = frozenset()
-        self._chunks: deque[Chunk] = deque()
+        self._chunks: list[Chunks] = []
+        self._waiting = 0
         self._room = asyncio.Event()
         self._room.set()
         self.lost_at = self._widened_at = clock()
@@ -109,10 +109,9 @@ class Feed:
         """Since when ingest has been telling of workers without a break (monotonic s); None when it does not."""
         return self._listening if self._clock() - self._heard <= STALE_SECONDS else None
 
-    def take(self) -> tuple[Chunk, ...]:
+    def take(self) -> Chunks:
         """All that has come since the last call, in the order of arrival."""
-        taken = tuple(self._chunks)
-        self._chunks.clear()
+        taken, self._chunks, self._waiting = Chunks.join(self._chunks), [], 0
         self._room.set()
         return taken
 
@@ -232,8 +231,9 @@ class Feed:
                     _log.warning("feed_dropped", chunks=batch.number - expected, instead="the store is read")
                     self.lost_at = self._clock()
                 expected = batch.number + len(batch.chunks)
-                self._chunks.extend(batch.chunks)
-                if len(self._chunks) >= ROOM:
+                self._chunks.append(batch.chunks)
+                self._waiting += len(batch.chunks)
+                if self._waiting >= ROOM:
                     self._room.clear()
                     await self._room.wait()
             else:

@@ -9,11 +9,13 @@ import hmac
 import struct
 import zlib
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 
-from holter.chunk import SHARDS, Chunk
-from holter.frame import DEVICE_ID_SPAN, FrameError, unpack
+from holter.batch.chunks import Chunks
+from holter.batch.records import RecordError, read_records
+from holter.chunk import SHARDS
+from holter.frame import DEVICE_ID_SPAN
 
 MAGIC = b"HFED"
 VERSION = 1
@@ -23,7 +25,6 @@ MAX_PAYLOAD = 1 << 20
 _HEAD = struct.Struct("<IB")
 _CHALLENGE = struct.Struct("<4sB32s")
 _BEAT, _PEER, _NUMBER = struct.Struct("<HHQQ"), struct.Struct("<HHQI"), struct.Struct("<Q")
-_ARRIVED, _CRC = struct.Struct("<q"), struct.Struct("<I")
 
 
 class WireError(ValueError):
@@ -85,7 +86,7 @@ class Batch:
     """
 
     number: int
-    chunks: tuple[Chunk, ...]
+    chunks: Chunks
 
 
 def message(kind: Type, payload: bytes) -> bytes:
@@ -204,19 +205,10 @@ def decode_batch(payload: bytes) -> Batch:
     if len(payload) < _NUMBER.size:
         raise WireError(f"chunks of {len(payload)} bytes: a number of {_NUMBER.size} bytes is expected first")
     (number,) = _NUMBER.unpack_from(payload)
-    chunks, at = [], _NUMBER.size
-    while at < len(payload):
-        try:
-            chunk, _, end = unpack(payload, at, _ARRIVED.size + _CRC.size)
-        except FrameError as error:
-            raise WireError(f"record at byte {at}: {error}") from error
-        (arrived,) = _ARRIVED.unpack_from(payload, end)
-        end += _ARRIVED.size
-        if _CRC.unpack_from(payload, end)[0] != zlib.crc32(memoryview(payload)[at:end]):
-            raise WireError(f"record at byte {at}: its CRC does not match")
-        chunks.append(replace(chunk, arrived=arrived))
-        at = end + _CRC.size
-    return Batch(number, tuple(chunks))
+    try:
+        return Batch(number, read_records(payload, _NUMBER.size))
+    except RecordError as error:
+        raise WireError(str(error)) from error
 
 
 def bit_of(record: bytes) -> int:

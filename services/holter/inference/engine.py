@@ -3,14 +3,16 @@
 Nothing here knows of stores, alerts or clocks on the wall. A device's results depend on its own samples alone.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
+from holter.batch.chunks import Chunks
+from holter.batch.streams import Streams, Taken
 from holter.chunk import MICROSECONDS, Chunk
-from holter.inference.stream import Second, Stream
 from holter.model.fusion import fuse
 from holter.model.pipeline import Model, select
 from holter.signal import lethal
@@ -30,6 +32,9 @@ _SETTLED = 15
 """Seconds after which the filters and levels of a new patient can be learnt from."""
 _DOUBT = 0.3
 """VT/VF score from which nothing is learnt."""
+_AT_ONCE, _WINDOWS_AT_ONCE = 2048, 256
+"""Rows of a tick, and of its windows: what is made for each on the way fits the processor's caches, and no more."""
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,7 @@ class Tick:
         quality_now: shape (n,), of the last 4 s.
         flat: shape (n,), bool, the second is constant.
         holes: shape (n,), float32, share of samples that never came.
+        arrived: shape (n,), int64, when what completed the second came to ingest, µs since the epoch, 0 unknown.
         windows: rows of this tick at which a window ends.
         scores: those windows, or None when there are none.
     """
@@ -61,6 +67,7 @@ class Tick:
     quality_now: NDArray[np.float32]
     flat: NDArray[np.bool_]
     holes: NDArray[np.float32]
+    arrived: NDArray[np.int64]
     windows: NDArray[np.int64]
     scores: WindowScores | None
 
@@ -76,16 +83,18 @@ class Engine:
 
     Attributes:
         waiting: some device of the last `push` has a hole that a chunk still on its way may fill.
+        streams: of the devices, by slot.
+        remembered: asked, with the event time of its first chunk's end, for what is known of a device that is new.
     """
 
     def __init__(self, window: int = 10, interval: int = 5, model: Model | None = None, capacity: int = 64) -> None:
         self.window, self.interval, self.model = window, interval, model
         self.state = allocate(capacity)
         self.device_ids: list[str | None] = [None] * capacity
-        self._slots: dict[str, int] = {}
+        self._slots: dict[bytes, int] = {}
         self._free = list(range(capacity - 1, -1, -1))
-        self._streams: dict[str, Stream] = {}
-        self._late_before = 0  # of devices that have gone
+        self.streams = Streams(capacity)
+        self.remembered: Callable[[str, int], bytes | None] = lambda _device_id, _newest: None
         self.waiting = False
 
     def __len__(self) -> int:
@@ -93,81 +102,102 @@ class Engine:
 
     def slot(self, device_id: str) -> int:
         """The device's place, a new one when it is not known."""
-        known = self._slots.get(device_id)
-        if known is not None:
-            return known
+        known = self._slots.get(device_id.encode())
+        return self._begin(device_id.encode()) if known is None else known
+
+    def _begin(self, device_id: bytes) -> int:
         if not self._free:
             old = len(self.state)
-            self.state = np.concatenate([self.state, allocate(old)])
+            state = allocate(2 * old)  # pages that nobody has touched take no memory
+            state[:old] = self.state
+            self.state = state
+            self.streams.grow(2 * old)
             self.device_ids += [None] * old
             self._free = list(range(2 * old - 1, old - 1, -1))
         slot = self._free.pop()
         self.state[slot] = np.zeros((), self.state.dtype)
+        self.streams.begin(slot)
         self._slots[device_id] = slot
-        self.device_ids[slot] = device_id
-        self._streams[device_id] = Stream()
+        self.device_ids[slot] = device_id.decode()
         return slot
 
     def forget(self, device_id: str) -> None:
         """Let go of a device that has gone."""
-        slot = self._slots.pop(device_id)
-        self._late_before += self._streams.pop(device_id).late_chunks
+        slot = self._slots.pop(device_id.encode())
+        self.streams.begin(slot)
         self.device_ids[slot] = None
         self._free.append(slot)
 
     def knows(self, device_id: str) -> bool:
         """Whether the device has a place."""
-        return device_id in self._slots
+        return device_id.encode() in self._slots
 
     def newest(self, device_id: str) -> int:
         """Event time just after a known device's newest sample, µs."""
-        return self._streams[device_id].newest
+        return self.streams.newest(self._slots[device_id.encode()])
 
     @property
     def late_chunks(self) -> int:
         """Chunks that came after their second had been processed."""
-        return self._late_before + sum(stream.late_chunks for stream in self._streams.values())
+        return self.streams.late_chunks
 
     def checkpoint(self, device_id: str) -> bytes:
         """What another worker needs to go on with a known device."""
-        return checkpoint(self.state[self._slots[device_id]])
+        return checkpoint(self.state[self._slots[device_id.encode()]])
 
     def restore(self, device_id: str, payload: bytes) -> bool:
         """Begin a device with what another worker knew; False when the payload is of no use."""
         return restore(self.state[self.slot(device_id)], payload)
 
-    def push(self, chunks: Iterable[Chunk]) -> Iterator[Tick]:
-        """Take chunks in; each tick has to be used before the next is asked for (its arrays are the caller's)."""
-        touched: dict[str, Stream] = {}
-        for chunk in chunks:
-            self.slot(chunk.device_id)
-            stream = self._streams[chunk.device_id]
-            touched[chunk.device_id] = stream
-            while not stream.push(chunk):
-                yield from self._round(touched)
-        while True:
-            ticks = list(self._round(touched))
-            if not ticks:
-                break
-            yield from ticks
-        self.waiting = any(stream.waiting for stream in touched.values())
+    def push(self, chunks: Chunks | Iterable[Chunk], now: float = 0.0) -> Iterator[Tick]:
+        """Take chunks in; each tick has to be used before the next is asked for (its arrays are the caller's).
 
-    def _round(self, touched: dict[str, Stream]) -> Iterator[Tick]:
+        Args:
+            chunks: in any order.
+            now: wall clock (s) at which their devices were heard of; 0: that is not to be noted.
+        """
+        chunks = Chunks.columns(chunks)
+        slots = self._place(chunks)
+        touched = np.unique(slots)
+        self.streams.next_page()
+        at = 0
+        while (at := self.streams.push(slots, chunks, at, now)) < len(chunks):
+            yield from self._round(touched)
+        more = True
+        while more:
+            more = False
+            for tick in self._round(touched):
+                more = True
+                yield tick
+        self.waiting = self.streams.waiting(touched)
+
+    def _place(self, chunks: Chunks) -> NDArray[np.int64]:
+        """The slot of each chunk, shape (n,); new devices get theirs."""
+        devices = chunks.head["device"].tolist()
+        slots = np.array([self._slots.get(device, -1) for device in devices], np.int64)
+        for i in np.flatnonzero(slots < 0).tolist():
+            device = devices[i]
+            if device not in self._slots:
+                self._begin(device)
+                head = chunks.head[i]
+                end = int(head["t0"]) + round(int(head["n"]) * MICROSECONDS / float(head["fs"]))
+                payload = self.remembered(device.decode(), end)
+                if payload is not None and not self.restore(device.decode(), payload):
+                    _log.warning("baseline_unusable", device_id=device.decode())
+            slots[i] = self._slots[device]
+        return slots
+
+    def _round(self, touched: NDArray[np.int64]) -> Iterator[Tick]:
         """At most one second of each device."""
-        slots, seconds = [], []
-        for device_id, stream in touched.items():
-            if stream.ready():
-                slots.append(self._slots[device_id])
-                seconds.append(stream.take())
-        if slots:
-            yield self._tick(np.asarray(slots, np.int64), seconds)
+        for first in range(0, len(touched), _AT_ONCE):
+            taken = self.streams.take(touched[first : first + _AT_ONCE])
+            if taken is not None:
+                yield self._tick(taken)
 
-    def _tick(self, slots: NDArray[np.int64], taken: list[Second]) -> Tick:
-        n, state = len(slots), self.state
-        seconds = np.asarray([s.end for s in taken], np.int64)
-        holes = np.asarray([s.hole for s in taken], np.float32)
-        lead_off = np.asarray([s.lead_off for s in taken])
-        advance(state, slots, np.stack([s.samples for s in taken]), holes, lead_off, seconds)
+    def _tick(self, taken: Taken) -> Tick:
+        slots, seconds, holes, state = taken.rows, taken.seconds, taken.holes, self.state
+        n = len(slots)
+        advance(state, slots, taken.samples, holes, taken.lead_off, seconds)
         measures, extra = np.empty((n, MEASURES), np.float32), np.empty((n, 5), np.float32)
         measure(state, slots, measures, extra)
         probability = lethal.probability(measures)
@@ -184,7 +214,10 @@ class Engine:
         learn(state, slots, measures, extra, quiet)
         windows = np.flatnonzero((seconds % self.interval == 0) & (known >= self.window * BLOCK))
         scores = self._score(slots[windows], seconds[windows], good[windows], quiet[windows]) if len(windows) else None
-        return Tick(slots, seconds, probability, measures, extra, rhythm, good, good_now, flat, holes, windows, scores)
+        return Tick(
+            slots, seconds, probability, measures, extra, rhythm, good, good_now, flat, holes, taken.arrived, windows,
+            scores,
+        )  # fmt: skip
 
     def _score(
         self,
@@ -194,7 +227,8 @@ class Engine:
         quiet: NDArray[np.bool_],
     ) -> WindowScores:
         n = len(slots)
-        features = window_features(self.state, slots, self.window, quiet)
+        parts = [slice(first, first + _WINDOWS_AT_ONCE) for first in range(0, n, _WINDOWS_AT_ONCE)]
+        features = np.concatenate([window_features(self.state, slots[p], self.window, quiet[p]) for p in parts])
         ordered = ordered_score(features)
         forest, flagged = np.full(n, np.nan, np.float32), np.zeros(n, np.bool_)
         if self.model is not None:

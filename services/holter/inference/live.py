@@ -3,7 +3,7 @@
 Two strands take turns with the worker. One judges what the feed brings, four times a second, and never waits for the
 store. The other reads the store and does the errands there, however long that takes. The store is asked for everything
 once in a while, for chunks that the feed does not know it missed; of what both bring the second is let be
-(`holter.inference.stream`).
+(`holter.batch.streams`).
 """
 
 import asyncio
@@ -14,7 +14,8 @@ from functools import partial
 
 import structlog
 
-from holter.chunk import MICROSECONDS, Chunk
+from holter.batch.chunks import NONE, Chunks
+from holter.chunk import MICROSECONDS
 from holter.feed.client import ROOM, Feed
 from holter.feed.wire import Beat
 from holter.inference.shards import PATIENCE, Duty
@@ -74,7 +75,7 @@ class Live:
         self._unrecalled: set[int] = set()  # the store has not been asked of their past yet
         self._joining: dict[int, float] = {}  # since when: not judged by the feed before the store has been read
         self._mine: frozenset[int] = frozenset()
-        self._held: tuple[Chunk, ...] = ()  # of shards that are joining
+        self._held = NONE  # of shards that are joining
         self._answered = self._cycled = clock()
         self._next_sweep = float("-inf")
         self._lost_at = feed.lost_at if feed else 0.0
@@ -115,14 +116,14 @@ class Live:
         await self._wake_up()
         await self._decide()
         self._notice_loss()
-        fed = self._sorted_out(self._feed.take()) if self._feed is not None else ()
+        fed = self._sorted_out(self._feed.take()) if self._feed is not None else NONE
         async with self._turn:
             await asyncio.to_thread(self._step, first, fed)
         self._tell()
 
-    def _step(self, first: Callable[[], None], fed: tuple[Chunk, ...]) -> None:
+    def _step(self, first: Callable[[], None], fed: Chunks) -> None:
         first()
-        if fed:
+        if len(fed):
             self._worker.judge(fed)
         self._worker.look()
 
@@ -170,14 +171,15 @@ class Live:
         if self._settles is not None and (self.store_fault or now - self._settles > STORE_PATIENCE):
             self._settles = None  # there is nothing to wait for
 
-    def _sorted_out(self, fed: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
+    def _sorted_out(self, fed: Chunks) -> Chunks:
         """Those to be judged now; those of joining shards are kept until the store has given what came before them."""
-        if not self._joining and not self._held and self._settles is None and self._duty.replicas == 1:
+        if not self._joining and not len(self._held) and self._settles is None and self._duty.replicas == 1:
             return fed
-        mine = [(chunk.shard, chunk) for chunk in (*self._held, *fed)]
-        waiting = self._mine if self._settles is not None else self._joining.keys()
-        self._held = tuple(chunk for shard, chunk in mine if shard in waiting)[-ROOM:]
-        return tuple(chunk for shard, chunk in mine if shard in self._mine and shard not in waiting)
+        chunks = Chunks.join([self._held, fed])
+        waiting = chunks.of_shards(self._mine if self._settles is not None else self._joining)
+        held = chunks.where(waiting)
+        self._held = Chunks(held.head[-ROOM:], held.samples) if len(held) else NONE
+        return chunks.where(chunks.of_shards(self._mine) & ~waiting)
 
     def _tell(self) -> None:
         live = self._mine - self._joining.keys()

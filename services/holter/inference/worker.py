@@ -6,21 +6,21 @@ the same chunks, and a crash after it delivers from the outbox.
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import structlog
 
 from holter.alert import AlertEvent, Transition
+from holter.batch.chunks import Chunks
 from holter.chunk import MICROSECONDS, Chunk, shard_of
-from holter.inference.arrivals import Arrivals
 from holter.inference.decision import Decision
 from holter.inference.decision.life import Life
 from holter.inference.engine import Engine
 from holter.inference.errands import Errands
 from holter.inference.outbox import Outbox
-from holter.inference.silence import Silence
+from holter.inference.silence import silent_devices
 from holter.inference.telemetry import Telemetry
 from holter.model.pipeline import Model
 from holter.store.protocol import Baseline, ChunkPage, Store, StoreUnavailableError
@@ -92,8 +92,7 @@ class Worker:
     def __init__(self, parts: Parts, shards: Collection[int], clock: Callable[[], float] = time.time) -> None:
         self._parts, self._shards, self._clock = parts, frozenset(shards), clock
         self.errands = Errands(parts.store, parts.telemetry)
-        self._silence = Silence()
-        self._arrivals = Arrivals()
+        parts.engine.remembered = self._remembered
         self._cursor: int | None = None
         self._baselines: dict[str, Baseline] = {}
         self._late = 0
@@ -160,7 +159,7 @@ class Worker:
         parts, now = self._parts, self._clock()
         since = round((now - REMEMBER) * MICROSECONDS)
         if self._cursor is None:
-            self._arrivals.since = recalled.judged
+            parts.engine.streams.since = recalled.judged
             self.errands.start(since)
         self._shards |= recalled.shards
         self._cursor = recalled.cursor if self._cursor is None else min(self._cursor, recalled.cursor)
@@ -191,8 +190,6 @@ class Worker:
         self.errands.keep_baselines(self._checkpoints(leaving))
         for device_id in leaving:
             parts.engine.forget(device_id)
-            self._arrivals.forget(device_id)
-            self._silence.forget(device_id)
         parts.life.forget(leaving)
         parts.decision.forget(leaving)
         parts.outbox.release(leaving)
@@ -246,7 +243,7 @@ class Worker:
                 self.keep_baselines()
             self._next_baselines = now + BASELINES_EVERY
 
-    def judge(self, chunks: Sequence[Chunk], cursor: int | None = None) -> None:
+    def judge(self, chunks: Chunks | Iterable[Chunk], cursor: int | None = None) -> None:
         """Compute and decide what can be, and commit it.
 
         Args:
@@ -256,16 +253,10 @@ class Worker:
         if cursor is not None:
             self._cursor = cursor
         parts, now = self._parts, self._clock()
-        self._silence.hear(chunks, now)
-        for device_id in {chunk.device_id for chunk in chunks} & self._baselines.keys():
-            baseline = self._baselines.pop(device_id)
-            newest = max(chunk.end for chunk in chunks if chunk.device_id == device_id)
-            if abs(newest - baseline.at) < BASELINE_VALID and not parts.engine.restore(device_id, baseline.payload):
-                _log.warning("baseline_unusable", device_id=device_id)
         events: list[AlertEvent] = []
         seconds, windows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         missing = 0
-        stream = parts.engine.push(self._arrivals.hear(chunks))
+        stream = parts.engine.push(chunks, now)
         while True:
             with parts.telemetry.stage("compute"):
                 tick = next(stream, None)
@@ -273,9 +264,8 @@ class Worker:
                 break
             with parts.telemetry.stage("decide"):
                 events += parts.decision.step(tick)
-            arrived = self._arrivals.take(tick, parts.engine.device_ids)
-            seconds.append(arrived)
-            windows.append(arrived[tick.windows])
+            seconds.append(tick.arrived)
+            windows.append(tick.arrived[tick.windows])
             missing += round(float(tick.holes.sum()) * 250)
             if tick.scores is not None:
                 self.errands.keep_scores(tick.scores)
@@ -283,6 +273,11 @@ class Worker:
         parts.telemetry.decided(self._clock(), np.concatenate(seconds), np.concatenate(windows))
         parts.telemetry.cycle(len(parts.engine), parts.engine.late_chunks - self._late, missing)
         self._late = parts.engine.late_chunks
+
+    def _remembered(self, device_id: str, newest: int) -> bytes | None:
+        """What another worker left of a device that begins here, if it is of the last day."""
+        baseline = self._baselines.pop(device_id, None)
+        return baseline.payload if baseline is not None and abs(newest - baseline.at) < BASELINE_VALID else None
 
     def _commit(self, events: list[AlertEvent], cursor: int | None = None) -> None:
         if not events and cursor is None:
@@ -301,13 +296,12 @@ class Worker:
     def _silent(self, now: float) -> None:
         parts, events = self._parts, list[AlertEvent]()
         revision = parts.decision.limits.revision
-        for silent in self._silence.look(now):
+        for silent in silent_devices(parts.engine, now):
             if silent.gone:
                 events += parts.life.end(
                     silent.device_id, silent.second, "the device has been gone for an hour", revision
                 )
                 parts.engine.forget(silent.device_id)
-                self._arrivals.forget(silent.device_id)
             else:
                 events += parts.life.hold(silent.device_id, silent.second, [silent.condition], revision)
         if events:

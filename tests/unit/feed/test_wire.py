@@ -36,8 +36,8 @@ def test_peers(peers):
 def test_records_of_the_log_are_read_with_their_arrival(number, chunks):
     batch = wire.decode_batch(wire.encode_batch(number, [record(chunk) for chunk in chunks]))
     assert batch.number == number
-    assert [c.device_id for c in batch.chunks] == [c.device_id for c in chunks]
-    for got, sent in zip(batch.chunks, chunks, strict=True):
+    assert [c.device_id for c in batch.chunks.each()] == [c.device_id for c in chunks]
+    for got, sent in zip(batch.chunks.each(), chunks, strict=True):
         assert (got.t0, got.seq, got.fs, got.arrived) == (sent.t0, sent.seq, sent.fs, sent.arrived)
         assert np.array_equal(got.samples, sent.samples)
 

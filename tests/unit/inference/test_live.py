@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from holter.batch.chunks import Chunks
 from holter.chunk import MICROSECONDS, Chunk
 from holter.inference import live
 from holter.inference.live import Live
@@ -57,7 +58,10 @@ class Worker:
     def judge(self, chunks, cursor=None):
         if cursor is not None:
             self.cursor = cursor
-        self.notes += [("fed" if cursor is None else "read", c.seq) for c in chunks]
+        self.notes += [
+            ("fed" if cursor is None else "read", c.seq)
+            for c in (chunks.each() if isinstance(chunks, Chunks) else chunks)
+        ]
 
 
 class Feed:
@@ -71,7 +75,7 @@ class Feed:
         await asyncio.Event().wait()
 
     def take(self):
-        taken, self.chunks = tuple(self.chunks), []
+        taken, self.chunks = Chunks.of(self.chunks), []
         return taken
 
     def say(self, beat):

@@ -1,16 +1,46 @@
 """Chunks of any order, rate and phase become the same gapless seconds."""
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from holter.batch.chunks import Chunks
+from holter.batch.streams import Streams
 from holter.chunk import LEAD_OFF, MICROSECONDS, Chunk
-from holter.inference.stream import Stream
 
 BASE = 1_790_000_000
+
+
+ROW = np.zeros(1, np.int64)
+
+
+class Stream:
+    """One row of `Streams`, chunk by chunk."""
+
+    def __init__(self):
+        self.streams = Streams(1)
+
+    def push(self, chunk):
+        return self.streams.push(ROW, Chunks.of([chunk]), 0) == 1
+
+    def take(self):
+        taken = self.streams.take(ROW)
+        if taken is None:
+            return None
+        return SimpleNamespace(
+            end=int(taken.seconds[0]),
+            samples=taken.samples[0],
+            hole=float(taken.holes[0]),
+            lead_off=bool(taken.lead_off[0]),
+        )
+
+    @property
+    def late_chunks(self):
+        return self.streams.late_chunks
 
 
 def chunks(seconds, fs=250.0, t0=BASE * MICROSECONDS, flags=0):
@@ -26,8 +56,8 @@ def drain(stream, arriving):
     for chunk in arriving:
         while not stream.push(chunk):
             taken.append(stream.take())
-        while stream.ready():
-            taken.append(stream.take())
+        while (second := stream.take()) is not None:
+            taken.append(second)
     return taken
 
 

@@ -1,10 +1,9 @@
-"""Which arrival belongs to which second: an engine takes what `hear` lets through, as in a worker."""
+"""Which arrival belongs to which second."""
 
 import numpy as np
 import pytest
 
 from holter.chunk import MICROSECONDS, Chunk
-from holter.inference.arrivals import Arrivals
 from holter.inference.engine import Engine
 
 BASE = 1_790_000_000
@@ -24,13 +23,13 @@ class Reader:
     """Judges chunks page by page."""
 
     def __init__(self):
-        self.arrivals, self.engine = Arrivals(), Engine()
+        self.engine = Engine()
 
     def judge(self, *chunks):
         """By device and end of second, what was found, in µs since BASE; 0 when not known."""
         found = {}
-        for tick in self.engine.push(self.arrivals.hear(chunks)):
-            arrived = self.arrivals.take(tick, self.engine.device_ids)
+        for tick in self.engine.push(chunks):
+            arrived = tick.arrived
             assert arrived.shape == tick.slots.shape
             for slot, second, time in zip(tick.slots, tick.seconds, arrived.tolist(), strict=True):
                 key = (self.engine.device_ids[slot], int(second) - BASE)
@@ -91,17 +90,12 @@ def test_what_is_not_known_is_not_guessed(reader):
 
 
 def test_what_was_judged_before_is_not_known(reader):
-    reader.arrivals.since = us(BASE + 3) + LAG
+    reader.engine.streams.since = us(BASE + 3) + LAG
     found = reader.judge(*(chunk(k) for k in range(6)))
     assert found == {("d", k + 1): us(k + 1) + LAG if k >= 3 else 0 for k in range(6)}
 
 
-def test_memory_is_bounded_and_let_go_of(reader):
+def test_chunks_that_come_again_too_late_are_nobodys_arrival(reader):
     for k in range(300, 600):
         reader.judge(chunk(k), *(chunk(j) for j in range(k - 5, k)))  # all but one come again, too late
-    (seconds,) = reader.arrivals._seconds.values()
-    assert len(seconds) <= 64
     assert reader.judge(chunk(600)) == {("d", 601): us(601) + LAG}
-    reader.arrivals.forget("d")
-    reader.arrivals.forget("never heard of")
-    assert reader.arrivals._seconds == {}

@@ -1,0 +1,168 @@
+"""`holter bench`: all stages in one run, a table and `bench.json`."""
+
+import platform
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from holter.bench import end_to_end, stages, usage
+from holter.bench.bucket import NoInfluxError, own_bucket
+from holter.bench.end_to_end import Run
+from holter.bench.stages import Context
+
+STAGES = ("ingest", "inference", "cost", "ceiling")
+_console = Console(width=130, highlight=False)
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Every stage at a small size, within two minutes.")
+@click.option(
+    "--json", "path", type=click.Path(path_type=Path, dir_okay=False), default="bench.json", show_default=True
+)
+@click.option("--stage", "chosen", type=click.Choice(STAGES), multiple=True, help="Only these; may be repeated.")
+@click.option("--patients", type=click.IntRange(1), help="Of the end-to-end run, instead of a rising number.")
+@click.option("--seconds", type=click.IntRange(20), help="Of each end-to-end run.")
+def bench(*, quick: bool, path: Path, chosen: tuple[str, ...], patients: int | None, seconds: int | None) -> None:
+    """Measure Holter beside the tutorial's pipeline: same machine, same InfluxDB, same run.
+
+    CPU is that of Holter's own processes, as the kernel counts it; influxd's is told beside it. What the machine does
+    besides does not change it much; the load average is noted with each figure.
+    """
+    if not Path("/proc/self/stat").exists():
+        raise click.UsageError("CPU is read from /proc: this command needs Linux")
+    wanted = chosen or STAGES
+    try:
+        with own_bucket() as influx, tempfile.TemporaryDirectory(prefix="holter-bench-") as folder:
+            context = Context(influx, Path(folder), quick, lambda text: _console.print(f"[dim]{text}[/]"))
+            result = _run(context, wanted, patients, seconds)
+    except NoInfluxError as error:
+        raise click.ClickException(str(error)) from error
+    path.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
+    _tables(result)
+    _console.print(f"all figures: {path}")
+
+
+def _run(context: Context, wanted: tuple[str, ...], patients: int | None, seconds: int | None) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "quick": context.quick,
+        "machine": {"cores": len(__import__("os").sched_getaffinity(0)), "python": platform.python_version()},
+        "load_average": usage.load_average(),
+    }
+    if "ingest" in wanted:
+        context.say("ingest: the tutorial's")
+        result["baseline_ingest"] = baseline = stages.tutorial_ingest(context)
+        result["ingest"] = {}
+        for name, load in stages.loads(quick=context.quick).items():
+            context.say(f"ingest: {name}")
+            result["ingest"][name] = stages.ingest(context, name, load, baseline["cpu_us"])
+    if "inference" in wanted:
+        context.say("inference: one patient at a time")
+        result["baseline_inference"] = stages.one_at_a_time(context)
+    runs: list[dict[str, Any]] = []
+    sizes = _sizes(wanted, patients, quick=context.quick)
+    for size in sizes:
+        context.say(f"end to end: {size} patients")
+        length = seconds or (22 if context.quick else 60)
+        runs.append(end_to_end.run(context, Run(size, length, warm=12 if context.quick else 20)))
+        if faults := end_to_end.broken(runs[-1]):
+            context.say(f"  broken: {'; '.join(faults)}")
+            if patients is None and "ceiling" in wanted:
+                break
+    if runs:
+        held = [run for run in runs if not end_to_end.broken(run)] or runs[:1]
+        result["end_to_end"] = max(held, key=lambda run: int(run["patients"]))
+        result["runs"] = runs
+    if runs and "baseline_inference" in result:
+        _compare(result)
+    return result
+
+
+def _sizes(wanted: tuple[str, ...], patients: int | None, *, quick: bool) -> list[int]:
+    if patients is not None:
+        return [patients]
+    if quick:
+        return [300] if {"cost", "ceiling", "inference"} & set(wanted) else []
+    sizes = [100, 1000] if "cost" in wanted else []
+    sizes += [5000] if "inference" in wanted else []
+    return sorted({*sizes, *((2000, 4000, 7000, 10_000, 14_000, 20_000) if "ceiling" in wanted else ())})
+
+
+def _compare(result: dict[str, Any]) -> None:
+    """The worker's cost at the size that it is judged at, beside one patient at a time."""
+    run = min(result["runs"], key=lambda run: abs(run["patients"] - 5000))
+    window = 1000 * result["baseline_inference"]["cpu_ms"]
+    cpu = run["worker_cpu_us_per_patient_interval"]
+    result["inference"] = {
+        "patients": run["patients"],
+        "cpu_us_per_patient_interval": cpu,
+        "baseline_cpu_us": window,
+        "cpu_ratio": window / cpu,
+        "patients_per_core": round(1e6 * end_to_end.INTERVAL / cpu),
+    }
+
+
+def _tables(result: dict[str, Any]) -> None:
+    if "ingest" in result:
+        table = Table(title="Ingest: CPU of a patient's second, parse to stored")
+        for column in ("way in", "µs", "times less", "patients/core", "influxd µs", "sent", "stored", "load"):
+            table.add_column(column, justify="left" if column == "way in" else "right")
+        base = result["baseline_ingest"]
+        table.add_row(
+            "the tutorial's", f"{base['cpu_us']:.0f}", "1", f"{1e6 / base['cpu_us']:.0f}", _us(base["influxd_cpu_us"]),
+            str(base["patient_seconds"]), f"{base['samples_kept_of_250']:.1f}/250", f"{base['load_average']:.1f}",
+        )  # fmt: skip
+        for name, row in result["ingest"].items():
+            table.add_row(
+                name, f"{row['cpu_us']:.1f}", f"{row['cpu_ratio']:.0f}", str(row["patients_per_core"]),
+                _us(row["influxd_cpu_us"]), str(row["sent"]), str(row["stored"]), f"{row['load_average']:.1f}",
+            )  # fmt: skip
+        _console.print(table)
+    if "inference" in result:
+        table = Table(title="Inference: CPU of a patient and 5 s interval, fetch to decision")
+        for column in ("", "µs", "times less", "patients/core", "at patients"):
+            table.add_column(column, justify="right")
+        row = result["inference"]
+        table.add_row("one at a time", f"{row['baseline_cpu_us']:.0f}", "1", f"{5e6 / row['baseline_cpu_us']:.0f}", "1")
+        table.add_row(
+            "Holter", f"{row['cpu_us_per_patient_interval']:.0f}", f"{row['cpu_ratio']:.0f}",
+            str(row["patients_per_core"]), str(row["patients"]),
+        )  # fmt: skip
+        _console.print(table)
+    if "runs" in result:
+        table = Table(title="End to end")
+        columns = (
+            "patients", "via", "sent", "stored", "5xx", "p50 s", "p99 s", "window p99 s", "worker µs/5 s",
+            "ingest µs/s", "influxd µs/s", "KiB/patient", "load", "held",
+        )  # fmt: skip
+        for column in columns:
+            table.add_column(column, justify="right")
+        for run in result["runs"]:
+            table.add_row(
+                str(run["patients"]), run["transport"], str(run["sent"]), str(run["stored"]),
+                f"{run['errors_5xx']:.0f}",
+                _s(run["p50_sample_to_decision_s"]), _s(run["p99_sample_to_decision_s"]), _s(run["p99_window_s"]),
+                f"{run['worker_cpu_us_per_patient_interval']:.0f}", f"{run['ingest_cpu_us_per_patient_second']:.0f}",
+                _us(run["influxd_cpu_us_per_patient_second"]), f"{run['worker_memory_per_patient'] / 1024:.0f}",
+                f"{run['load_average']:.1f}", "; ".join(end_to_end.broken(run)) or "yes",
+            )  # fmt: skip
+        _console.print(table)
+
+
+def _us(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0f}"
+
+
+def _s(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+if __name__ == "__main__":
+    sys.exit(bench())
