@@ -2,7 +2,6 @@
 
 import hmac
 import struct
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -10,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from holter.chunk import DEVICE_ID, FS_MAX, FS_MIN, GAP_BEFORE, LEAD_OFF, Chunk
+from holter.keys import MAC_BYTES, Signer
 
 MAGIC = b"HLTR"
 ACK_MAGIC = b"HACK"
@@ -21,11 +21,12 @@ NO_T0 = 1 << 7
 _HEADER = struct.Struct("<4sBBHIIq32s")
 # magic, version, status, seconds to wait, seq, t0 in µs, device id padded with NUL
 _ACK = struct.Struct("<4sBBHIq32s")
+_ACK_HEAD, _T0 = struct.Struct("<4sBBH"), struct.Struct("<q")
 HEADER_BYTES = _HEADER.size
-DEVICE_ID_SPAN = slice(HEADER_BYTES - 32, HEADER_BYTES)
+ID_BYTES = 32
+DEVICE_ID_SPAN = slice(HEADER_BYTES - ID_BYTES, HEADER_BYTES)
 """Where a header has its device id."""
 ACK_BYTES = _ACK.size
-MAC_BYTES = 8
 MAX_SAMPLES = int(FS_MAX)
 MAX_FRAME_BYTES = HEADER_BYTES + 2 * MAX_SAMPLES + MAC_BYTES
 MAX_DATAGRAM_BYTES = 1400
@@ -67,9 +68,9 @@ class Frame:
     signed: bytes
     mac: bytes
 
-    def is_signed_by(self, *mac_keys: bytes) -> bool:
+    def is_signed_by(self, *mac_keys: bytes | Signer) -> bool:
         """Whether one of these keys made its MAC; compared in constant time."""
-        return any(hmac.compare_digest(self.mac, _mac(key, self.signed)) for key in mac_keys)
+        return any(hmac.compare_digest(self.mac, _signer(key).mac(self.signed)) for key in mac_keys)
 
     def __len__(self) -> int:
         return len(self.signed) + MAC_BYTES
@@ -151,19 +152,19 @@ def unpack(data: bytes, offset: int = 0, trailer: int = 0) -> tuple[Chunk, bool,
     return Chunk(device_id, t0, fs / 1000, samples, seq, flags & ~NO_T0), not flags & NO_T0, end
 
 
-def encode(chunk: Chunk, mac_key: bytes, *, timed: bool = True) -> bytes:
+def encode(chunk: Chunk, mac_key: bytes | Signer, *, timed: bool = True) -> bytes:
     """Make the frame of a chunk.
 
     Args:
         chunk: at most one second.
-        mac_key: 32 bytes, see `holter.keys.mac_key`.
+        mac_key: 32 bytes, see `holter.keys.mac_key`; or its signer, for a device that makes many frames.
         timed: False leaves `t0` out, as a device without a clock does.
 
     Raises:
         FrameError: the chunk breaks a rule of the protocol.
     """
     signed = pack(chunk, timed=timed)
-    return signed + _mac(mac_key, signed)
+    return signed + _signer(mac_key).mac(signed)
 
 
 def decode(data: bytes, offset: int = 0) -> Frame:
@@ -188,29 +189,25 @@ def decode_one(data: bytes) -> Frame:
     return frame
 
 
-def decode_many(data: bytes, check: Callable[[Frame], None] = lambda _: None) -> Iterator[Frame | FrameError]:
-    """Read frames that follow each other; garbage costs one error, and reading goes on at the next magic.
-
-    Args:
-        data: the frames.
-        check: raises FrameError for a frame that is not genuine: its length is not to be trusted then either.
-    """
-    offset = 0
-    while 0 <= offset < len(data):
-        try:
-            frame = decode(data, offset)
-            check(frame)
-        except FrameError as e:
-            yield e
-            offset = data.find(MAGIC, offset + 1)
-        else:
-            yield frame
-            offset += len(frame)
+def is_one_frame(data: bytes) -> bool:
+    """Whether the length of a message is that of the one frame that its header speaks of."""
+    return len(data) > HEADER_BYTES and len(data) == HEADER_BYTES + 2 * (data[6] | data[7] << 8) + MAC_BYTES
 
 
 def encode_ack(ack: Ack) -> bytes:
     """Make an acknowledgement; several may be joined into one message."""
     return _ACK.pack(ACK_MAGIC, VERSION, ack.status, ack.wait, ack.seq, ack.t0, ack.device_id.encode())
+
+
+def answer(data: bytes, at: int, t0: int, status: Status, wait: int = 0) -> bytes:
+    """`encode_ack` for the frame at `at`, whose header can be trusted: seq and device are copied from it."""
+    head = _ACK_HEAD.pack(ACK_MAGIC, VERSION, status, wait)
+    return head + data[at + 8 : at + 12] + _T0.pack(t0) + data[at + DEVICE_ID_SPAN.start : at + HEADER_BYTES]
+
+
+def not_now(ack: bytes, wait: int) -> bytes:
+    """An acknowledgement made anew for a frame that was not taken after all; one that says so already is left."""
+    return ack if ack[5] else _ACK_HEAD.pack(ACK_MAGIC, VERSION, Status.RETRY, wait) + ack[_ACK_HEAD.size :]
 
 
 def decode_acks(data: bytes) -> tuple[Ack, ...]:
@@ -252,5 +249,5 @@ def _device_id(raw: bytes) -> str:
     return text
 
 
-def _mac(key: bytes, signed: bytes) -> bytes:
-    return hmac.digest(key, signed, "sha256")[:MAC_BYTES]
+def _signer(mac_key: bytes | Signer) -> Signer:
+    return mac_key if isinstance(mac_key, Signer) else Signer(mac_key)

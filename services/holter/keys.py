@@ -5,9 +5,12 @@ import binascii
 import hmac
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 
 KEY_BYTES = 32
+MAC_BYTES = 8
+"""Of a frame's MAC."""
 _CACHED_DEVICES = 16_384
 
 
@@ -23,6 +26,28 @@ def bearer(key: bytes, device_id: str) -> str:
 def mac_key(key: bytes, device_id: str) -> bytes:
     """The 32 bytes that sign this device's frames: HMAC-SHA256(key, "mac:" + id)."""
     return _derive(key, "mac", device_id)
+
+
+class Signer:
+    """HMAC-SHA256 with one key, whose two blocks are hashed once: half the time of `hmac.digest` for a frame."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        """Args: the key, 32 bytes."""
+        block = key.ljust(sha256().block_size, b"\0")
+        self._inner, self._outer = sha256(block.translate(_INNER)), sha256(block.translate(_OUTER))
+
+    def mac(self, signed: bytes) -> bytes:
+        """The MAC of a frame: the first 8 bytes of HMAC-SHA256 over its header and samples."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(signed)
+        outer.update(inner.digest())
+        return outer.digest()[:MAC_BYTES]
+
+
+# RFC 2104: the key, padded to a block, XOR these bytes.
+_INNER, _OUTER = (bytes(b ^ pad for b in range(256)) for pad in (0x36, 0x5C))
 
 
 def feed_keys(keys: "DeviceKeys | None") -> tuple[bytes, ...]:
@@ -54,9 +79,9 @@ class DeviceKeys:
         given = token.encode(errors="replace")
         return any(hmac.compare_digest(given, expected) for expected in _bearers(self, device_id))
 
-    def mac_keys(self, device_id: str) -> tuple[bytes, ...]:
-        """The keys that may have signed this device's frames, the current one first."""
-        return _mac_keys(self, device_id)
+    def signers(self, device_id: str) -> tuple[Signer, ...]:
+        """What may have signed this device's frames, the current one first."""
+        return _signers(self, device_id)
 
     def each(self) -> tuple[bytes, ...]:
         """The keys that are valid, the current one first."""
@@ -69,8 +94,8 @@ def _bearers(keys: DeviceKeys, device_id: str) -> tuple[bytes, ...]:
 
 
 @lru_cache(_CACHED_DEVICES)
-def _mac_keys(keys: DeviceKeys, device_id: str) -> tuple[bytes, ...]:
-    return tuple(mac_key(key, device_id) for key in keys.each())
+def _signers(keys: DeviceKeys, device_id: str) -> tuple[Signer, ...]:
+    return tuple(Signer(mac_key(key, device_id)) for key in keys.each())
 
 
 def load(folder: Path) -> DeviceKeys:
@@ -117,5 +142,8 @@ class KeyFolder:
         Raises:
             KeyFileError: see `load`.
         """
-        before, self.keys = self.keys, load(self._folder)
-        return self.keys != before
+        fresh = load(self._folder)
+        if fresh == self.keys:
+            return False  # the same object: what was derived from it stays good
+        self.keys = fresh
+        return True

@@ -1,9 +1,11 @@
 """The store contract on a real InfluxDB, in both layouts, and what is InfluxDB's own."""
 
 import os
+import re
 import runpy
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,7 +13,6 @@ import numpy as np
 import pytest
 from influxdb_client import BucketRetentionRules, InfluxDBClient, Permission, PermissionResource
 
-from holter.chunk import Chunk
 from holter.store import flux
 from holter.store.client import Connection, RejectedError
 from holter.store.influx import InfluxStore
@@ -139,9 +140,10 @@ def test_points_beyond_retention_are_refused_and_cost_no_others(make_bucket, sec
 def test_a_bad_line_costs_no_others(store):
     cursor = just_before_now(store)
     good = [chunk(f"d{i}") for i in range(6)]
-    # A time that InfluxDB cannot hold makes it refuse the whole body.
-    bad = Chunk("bad", 1 << 60, 250.0, np.zeros(3, np.int16))
-    assert store.write_chunks([*good[:4], bad, *good[4:]]) == Written(stored=6, conflicts=0, refused=1)
+    # A line that InfluxDB cannot read makes it refuse the whole body.
+    layout = store._layout
+    store._layout = replace(layout, encode=lambda some: re.sub(rb"(id=bad\S*) \w+=", rb"\1 pcm=?", layout.encode(some)))
+    assert store.write_chunks([*good[:4], chunk("bad"), *good[4:]]) == Written(stored=6, conflicts=0, refused=1)
     assert plain(drain(store, cursor)[0]) == plain(good)
 
 

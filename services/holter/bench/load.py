@@ -21,7 +21,8 @@ from holter.sim.ward import MIX, ward
 FS = 250
 TRANSPORTS = ("json_http", "websocket", "udp")
 Transport = Literal["json_http", "websocket", "udp"]
-_TICK = 0.01
+_TICK = {"json_http": 0.01, "udp": 0.01, "websocket": 0.1}
+"""Seconds between two sendings: a gateway joins what it has."""
 _CONNECTIONS = 32
 """Keep-alive connections that JSON is posted over."""
 
@@ -83,7 +84,7 @@ async def send(load: Load, service: Service, signal: NDArray[np.int16], start: i
     try:
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        ticks = max(1, round(load.post_seconds / _TICK))
+        ticks = round(load.post_seconds / _TICK[load.transport])
         for second in range(0, load.seconds, load.post_seconds):
             done = [0] * len(links)
             for tick in range(1, ticks + 1):

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 from holter.batch.chunks import Chunks
 from holter.batch.records import RecordError, read_records
@@ -213,7 +214,12 @@ def decode_batch(payload: bytes) -> Batch:
 
 def bit_of(record: bytes) -> int:
     """The bit of a record's shard in a mask, read from its header alone."""
-    return 1 << zlib.crc32(record[DEVICE_ID_SPAN].rstrip(b"\0")) % SHARDS
+    return _bit(record[DEVICE_ID_SPAN])
+
+
+@lru_cache(1 << 17)
+def _bit(device: bytes) -> int:
+    return 1 << zlib.crc32(device.rstrip(b"\0")) % SHARDS
 
 
 def mask_of(shards: Collection[int]) -> int:

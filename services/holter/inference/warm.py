@@ -6,10 +6,12 @@ from holter.chunk import MICROSECONDS, Chunk
 from holter.inference.decision import Decision, Limits
 from holter.inference.decision.life import Life
 from holter.inference.engine import Engine
+from holter.store import open as store
 
 
 def warm() -> None:
-    """Run two made-up devices, one at 250 Hz and one not, for half a minute of event time."""
+    """Run two made-up devices, one at 250 Hz and one not, for half a minute of event time; and the store's codec."""
+    store.warm()
     rng = np.random.default_rng(0)
     engine = Engine(capacity=2)
     decision = Decision(engine, Life("", "", 60), Limits())

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import Thread
 
-from holter.ingest.wal import Log
+from holter.ingest.wal import Log, LogFullError
 
-GATHER = 0.004
-"""Seconds that a commit waits for company."""
+GATHER = 0.008
+"""Seconds that records wait for company when somebody waits for them."""
+GATHER_UNAWAITED = 0.04
+"""Seconds when nobody does (UDP)."""
 
 
 class LogBrokenError(Exception):
@@ -15,7 +18,7 @@ class LogBrokenError(Exception):
 
 
 class Commits:
-    """Writes records to the log; lives on one event loop.
+    """Writes records to the log; lives on one event loop, with a thread of its own.
 
     Attributes:
         fault: why nothing more is accepted, once a write has failed: what it left on disk is unknown, so the process
@@ -23,16 +26,33 @@ class Commits:
         broken: set then.
     """
 
-    def __init__(self, log: Log, committed: Callable[[Sequence[bytes]], None], gather: float = GATHER) -> None:
-        """Args: the log; called with the records after each commit; seconds to wait for company."""
-        self._log, self._committed, self._gather = log, committed, gather
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
+    def __init__(
+        self,
+        log: Log,
+        committed: Callable[[Sequence[bytes]], None],
+        dropped: Callable[[Sequence[bytes]], None] = lambda _: None,
+        gather: float = GATHER,
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            log: is written to by nobody else.
+            committed: called with the records after each commit.
+            dropped: called with those of one that the disk had no room for.
+            gather: seconds to wait for company.
+        """
+        self._log, self._committed, self._dropped, self._gather = log, committed, dropped, gather
         self._open: list[bytes] = []
         self._open_bytes = self._writing_bytes = 0
-        self._future: asyncio.Future[None] | None = None  # of the open records
+        self._timer: asyncio.TimerHandle | None = None
+        self._future: asyncio.Future[None] | None = None  # of the open records, when somebody may wait for them
         self._writing: asyncio.Future[None] | None = None  # of those that are being written
+        self._busy = False
         self.fault: str | None = None
         self.broken = asyncio.Event()
+        self._orders: SimpleQueue[tuple[asyncio.AbstractEventLoop, Sequence[bytes], bool] | None] = SimpleQueue()
+        self._thread = Thread(target=self._work, name="commit", daemon=True)
+        self._thread.start()
 
     def check_room(self, size: int) -> None:
         """Return when records of `size` bytes may be appended.
@@ -45,24 +65,38 @@ class Commits:
             raise LogBrokenError(self.fault)
         self._log.check_room(self._open_bytes + self._writing_bytes + size)
 
-    def append(self, record: bytes) -> None:
-        """Add a record to the next commit; `check_room` comes first."""
+    def append(self, record: bytes, *, awaited: bool = True) -> None:
+        """Add a record to the next commit; `check_room` comes first.
+
+        Args:
+            record: see `holter.ingest.records`.
+            awaited: False when nobody is told of it (UDP): it is written a little later, and survives the end of this
+                process from then on, that of the machine within a second more.
+        """
         self._open.append(record)
         self._open_bytes += len(record)
-        if self._future is None:
-            loop = asyncio.get_running_loop()
-            self._future = loop.create_future()
-            loop.call_later(self._gather, self._write)
+        if awaited:
+            if self._future is None:
+                self._future = asyncio.get_running_loop().create_future()
+                self._schedule(self._gather)
+        elif self._timer is None and not self._busy:
+            self._schedule(GATHER_UNAWAITED)
 
     def pending(self) -> asyncio.Future[None] | None:
-        """Done when everything appended so far is on disk; None when it is. Shared: await it through `on_disk`."""
+        """Done when everything awaited so far is on disk; None when it is. Shared: await it through `on_disk`."""
         return self._future or self._writing
 
+    @property
+    def idle(self) -> bool:
+        """Whether everything appended so far is written, awaited or not."""
+        return not self._open and not self._busy
+
     async def on_disk(self) -> None:
-        """Return when everything appended so far is on disk.
+        """Return when everything awaited so far is on disk.
 
         Raises:
             LogBrokenError: it may not be.
+            LogFullError: it is not, and nothing of it is kept: the disk is full.
         """
         if self.fault is not None:
             raise LogBrokenError(self.fault)
@@ -70,32 +104,68 @@ class Commits:
         if future is not None:
             await asyncio.shield(future)
 
+    async def flush(self) -> None:
+        """Return when everything appended so far is written, awaited or not.
+
+        Raises:
+            LogBrokenError, LogFullError: see `on_disk`.
+        """
+        if self._open and self._future is None:
+            self._future = asyncio.get_running_loop().create_future()
+            self._schedule(0.0)
+        await self.on_disk()
+
     def close(self) -> None:
         """End the thread; nothing may be pending."""
-        self._thread.shutdown()
+        self._orders.put(None)
+        self._thread.join()
+
+    def _schedule(self, wait: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(wait, self._write)
 
     def _write(self) -> None:
-        if self._writing is not None or self._future is None:
+        self._timer = None
+        if self._busy or not self._open:
             return  # the end of the commit under way begins the next one
         records, self._open = self._open, []
         self._writing_bytes, self._open_bytes = self._open_bytes, 0
         self._writing, self._future = self._future, None
-        done = asyncio.get_running_loop().run_in_executor(self._thread, self._log.write, b"".join(records))
-        done.add_done_callback(lambda written: self._finish(written.exception(), records))
+        self._busy = True
+        self._orders.put((asyncio.get_running_loop(), records, self._writing is not None))
 
-    def _finish(self, error: BaseException | None, records: Sequence[bytes]) -> None:
-        future, self._writing, self._writing_bytes = self._writing, None, 0
-        if future is None:
-            return
+    def _work(self) -> None:
+        """The thread: a write and an fsync at a time."""
+        while (order := self._orders.get()) is not None:
+            loop, records, sync = order
+            try:
+                self._log.write(b"".join(records), sync=sync)
+            except (OSError, LogFullError) as error:
+                loop.call_soon_threadsafe(self._finish, records, error)
+            else:
+                loop.call_soon_threadsafe(self._finish, records, None)
+
+    def _finish(self, records: Sequence[bytes], error: Exception | None) -> None:
+        future, self._writing, self._writing_bytes, self._busy = self._writing, None, 0, False
         if error is None:
-            future.set_result(None)
             self._committed(records)
+            if future is not None:
+                future.set_result(None)
+        elif isinstance(error, LogFullError):
+            self._dropped(records)
+            _fail(future, error)
         else:
             self.fault = f"the log cannot be written: {error}"
             self.broken.set()
-            for waiting in (future, self._future):
-                if waiting is not None:
-                    waiting.set_exception(LogBrokenError(self.fault))
-                    waiting.exception()  # nobody may be waiting for it (UDP)
+            _fail(future, LogBrokenError(self.fault))
+            _fail(self._future, LogBrokenError(self.fault))
             self._future = None
-        self._write()
+        if self._open and self._timer is None:
+            self._write()
+
+
+def _fail(future: "asyncio.Future[None] | None", error: Exception) -> None:
+    if future is not None:
+        future.set_exception(error)
+        future.exception()  # nobody may be waiting for it

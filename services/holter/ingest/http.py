@@ -1,17 +1,16 @@
 """`POST /ingest`: JSON, NDJSON and binary frames. 202 means on disk."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
 from tornado.web import Application, RequestHandler, stream_request_body
 
-from holter.frame import Frame, FrameError, decode_many
 from holter.ingest.body import Post, parse, parse_lines
 from holter.ingest.commit import LogBrokenError
-from holter.ingest.intake import RETRY_SECONDS, Intake, as_refusal
+from holter.ingest.intake import RETRY_SECONDS, Intake
 from holter.ingest.refusal import RefusalError
-from holter.ingest.timeline import Placed
+from holter.ingest.wal import LogFullError
 
 JSON = "application/json"
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
@@ -23,6 +22,9 @@ MAX_BODIES = 64 << 20
 """Bytes of all bodies that are being received."""
 MAX_FAULTS = 1000
 """Faults in one body after which the rest of it is refused."""
+
+Outcome = tuple[int, int, RefusalError | None]
+"""Of a line or frame: samples accepted, samples in conflict, why it is refused."""
 
 
 class JsonHandler(RequestHandler):
@@ -114,6 +116,8 @@ class IngestHandler(JsonHandler):
             self.refuse(e)
         except LogBrokenError as e:
             self.refuse(RefusalError(503, "service", f"is about to restart: {e}", wait=RETRY_SECONDS))
+        except LogFullError as e:
+            self.refuse(RefusalError(503, "service", f"cannot take more now: {e}", wait=RETRY_SECONDS))
 
     def on_finish(self) -> None:
         """Count the answer and its time."""
@@ -148,14 +152,13 @@ class IngestHandler(JsonHandler):
         content_type = content_type.strip()
         if "charset" in options and "utf-8" not in options.replace("utf8", "utf-8"):
             raise RefusalError(415, "Content-Type", "has to be UTF-8", value=options.strip())
-        default_fs = self.intake.config.sample_rate
         if content_type == JSON:
             token = self._bearer()
-            return self._single(parse(body, default_fs), token)
+            return self._single(parse(body, self.intake.config.sample_rate), token)
         if content_type in NDJSON:
-            return self._many(parse_lines(body, default_fs))
+            return self._many(self._lines(body))
         if content_type == FRAMES:
-            return self._many(decode_many(body, self.intake.check_frame))
+            return self._many(self._frames(body))
         known = f"{JSON}, {NDJSON[0]} or {FRAMES}"
         raise RefusalError(415, "Content-Type", f"has to be {known}", value=content_type)
 
@@ -176,22 +179,20 @@ class IngestHandler(JsonHandler):
             answer["conflicting"] = placed.conflicting
         return answer
 
-    def _many(self, items: Iterable[Post | RefusalError | Frame | FrameError]) -> dict[str, Any] | None:
+    def _many(self, outcomes: Iterable[Outcome]) -> dict[str, Any] | None:
         accepted = conflicting = good = 0
         refusals: dict[int, RefusalError] = {}
-        for index, item in enumerate(items):
-            try:
-                if len(refusals) == MAX_FAULTS:
-                    raise RefusalError(400, "body", f"has {MAX_FAULTS} faults: this and what follows was not read")
-                placed = self._offer(item)
-            except RefusalError as e:
-                refusals[index] = e
+        for index, (samples, others, refusal) in enumerate(outcomes):
+            if refusal is not None:
+                refusals[index] = refusal
                 if len(refusals) > MAX_FAULTS:
+                    reason = f"has {MAX_FAULTS} faults: this and what follows was not read"
+                    refusals[index] = RefusalError(400, "body", reason)
                     break
                 continue
             good += 1
-            accepted += placed.accepted
-            conflicting += placed.conflicting
+            accepted += samples
+            conflicting += others
         if not refusals and not good:
             raise RefusalError(400, "body", "is empty")
         told = [{"index": index, **refusal.as_json()} for index, refusal in refusals.items()]
@@ -205,17 +206,22 @@ class IngestHandler(JsonHandler):
             answer["conflicting"] = conflicting
         return answer
 
-    def _offer(self, item: Post | RefusalError | Frame | FrameError) -> Placed:
-        match item:
-            case RefusalError():
-                raise item
-            case FrameError():
-                raise as_refusal(item)
-            case Post():
-                self.intake.check_bearer(item.chunk.device_id, item.token, "token")
-                return self.intake.offer(item.chunk, timed=item.timed)
-            case Frame():
-                return self.intake.offer(item.chunk, timed=item.timed)
+    def _lines(self, body: bytes) -> Iterator[Outcome]:
+        for post in parse_lines(body, self.intake.config.sample_rate):
+            if isinstance(post, RefusalError):
+                yield 0, 0, post
+                continue
+            try:
+                self.intake.check_bearer(post.chunk.device_id, post.token, "token")
+                placed = self.intake.offer(post.chunk, timed=post.timed)
+            except RefusalError as refusal:
+                yield 0, 0, refusal
+            else:
+                yield placed.accepted, placed.conflicting, None
+
+    def _frames(self, body: bytes) -> Iterator[Outcome]:
+        for taken in self.intake.take_frames(body):
+            yield taken.accepted, taken.conflicting, taken.refusal
 
 
 def _too_large() -> RefusalError:

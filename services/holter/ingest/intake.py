@@ -2,22 +2,32 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler
 
 from holter.chunk import Chunk
 from holter.config import IngestConfig
-from holter.frame import Frame, FrameError
+from holter.frame import (
+    HEADER_BYTES,
+    MAGIC,
+    MAX_DATAGRAM_BYTES,
+    Frame,
+    FrameError,
+    decode,
+    decode_one,
+    is_one_frame,
+)
 from holter.ingest.commit import Commits, LogBrokenError
+from holter.ingest.lane import Lane
 from holter.ingest.measures import Measures
-from holter.ingest.records import MAX_RECORD_BYTES, record
+from holter.ingest.records import MAX_RECORD_BYTES, record, scan
 from holter.ingest.refusal import RefusalError
 from holter.ingest.timeline import Placed, Timeline
 from holter.ingest.wal import LogFullError
-from holter.keys import DeviceKeys
+from holter.keys import MAC_BYTES, DeviceKeys
 
 RETRY_SECONDS = 5
 """What a device waits when the log is full."""
@@ -29,6 +39,26 @@ def now() -> int:
 
 
 T = TypeVar("T")
+
+
+class Taken(NamedTuple):
+    """What became of one frame.
+
+    Attributes:
+        at: where its header begins.
+        t0: of its first sample, as it is kept or was sent.
+        accepted: samples of it that are kept or were there already.
+        conflicting: samples of it that are not kept because others were accepted for the same device and `t0`.
+        refusal: why nothing of it is taken, or None.
+        genuine: whether it can be read and is its device's: whether the header says who sent it.
+    """
+
+    at: int
+    t0: int
+    accepted: int
+    conflicting: int
+    refusal: RefusalError | None
+    genuine: bool
 
 
 class Underway(set[T]):
@@ -78,6 +108,7 @@ class Intake:
         self.body_bytes = 0
         self.commits, self.measures = commits, measures
         self.timeline = Timeline(config.max_patients)
+        self._lane = Lane(self.timeline)
         self._keys, self._clock = keys, clock
 
     def reconfigure(self, config: IngestConfig) -> None:
@@ -98,6 +129,80 @@ class Intake:
         if self._keys is None or not self._keys().allows_bearer(device_id, token):
             raise RefusalError(403, field, "is not this device's token")
 
+    def offer(self, chunk: Chunk, *, timed: bool, awaited: bool = True) -> Placed:
+        """Place samples of up to 10 s and append them to the log; they are on disk when `commits.on_disk()` returns.
+
+        With `awaited` False they are so a little later, see `Commits.append`.
+
+        Raises:
+            RefusalError: 400 or 429 (see `Timeline.place`); 503 when the log takes nothing now.
+        """
+        self._check_room(len(chunk.samples) / chunk.fs)
+        placed = self.timeline.place(chunk, timed=timed, now=self._clock())
+        for part in placed.parts:
+            self.commits.append(record(part), awaited=awaited)
+        self._count(placed)
+        return placed
+
+    def take_frames(self, data: bytes) -> Iterator[Taken]:
+        """Take frames that follow each other; garbage costs one refusal, and reading goes on at the next magic.
+
+        What is accepted is on disk when `commits.on_disk()` returns. A 403 or 400 says that a frame is not genuine.
+        """
+        now, at, keys = self._clock(), 0, self._frame_keys()
+        # One look at the log for all of them; when it is full, each is refused by itself.
+        clear = self._lane_is_clear(len(data), keys)
+        append, take = self.commits.append, self._lane.take
+        try:
+            while 0 <= at < len(data):
+                passed = take(data, at, keys, now) if clear else None
+                if passed is not None:
+                    append(passed)
+                    n = data[at + 6] | data[at + 7] << 8
+                    yield Taken(at, int.from_bytes(data[at + 16 : at + 24], "little"), n, 0, None, True)
+                    at += HEADER_BYTES + 2 * n + MAC_BYTES
+                    continue
+                try:
+                    frame = decode(data, at)
+                    self.check_frame(frame)
+                except FrameError as error:
+                    yield Taken(at, 0, 0, 0, as_refusal(error), False)
+                    at = data.find(MAGIC, at + 1)
+                else:
+                    yield self._take_frame(frame, at)
+                    at += len(frame)
+        finally:
+            self._count_passed()
+
+    def take_datagrams(self, datagrams: Sequence[bytes]) -> list[RefusalError]:
+        """Take messages that are exactly one frame each; what is refused of them."""
+        now, keys = self._clock(), self._frame_keys()
+        clear = self._lane_is_clear(sum(map(len, datagrams)), keys)
+        append, take = self.commits.append, self._lane.take
+        refusals = []
+        for data in datagrams:
+            record = take(data, 0, keys, now) if clear and is_one_frame(data) else None
+            if record is not None:
+                append(record, awaited=False)
+                continue
+            try:
+                if len(data) > MAX_DATAGRAM_BYTES:
+                    raise RefusalError(413, "frame", f"is larger than {MAX_DATAGRAM_BYTES} bytes")
+                frame = decode_one(data)
+                self.check_frame(frame)
+                self.offer(frame.chunk, timed=frame.timed, awaited=False)
+            except FrameError as error:
+                refusals.append(as_refusal(error))
+            except RefusalError as refusal:
+                refusals.append(refusal)
+        self._count_passed()
+        return refusals
+
+    def could_not_keep(self, records: Sequence[bytes]) -> None:
+        """The disk had no room for these after all; whoever waited for them is told to send them again."""
+        self.timeline.forget(scan(b"".join(records), final=True).chunks)
+        self.measures.rejected("unavailable", len(records))
+
     def check_frame(self, frame: Frame) -> None:
         """Return when the frame is genuine, or need not be.
 
@@ -107,21 +212,36 @@ class Intake:
         if self.config.access == "Open":
             return
         device_id = frame.chunk.device_id
-        if self._keys is None or not frame.is_signed_by(*self._keys().mac_keys(device_id)):
+        if self._keys is None or not frame.is_signed_by(*self._keys().signers(device_id)):
             raise FrameError("mac", "is not made with this device's key", device_id)
 
-    def offer(self, chunk: Chunk, *, timed: bool) -> Placed:
-        """Place samples of up to 10 s and append them to the log; they are on disk when `commits.on_disk()` returns.
+    def _frame_keys(self) -> DeviceKeys | None:
+        return None if self._keys is None or self.config.access == "Open" else self._keys()
 
-        Raises:
-            RefusalError: 400 or 429 (see `Timeline.place`); 503 when the log takes nothing now.
-        """
-        self._check_room(len(chunk.samples) / chunk.fs)
-        placed = self.timeline.place(chunk, timed=timed, now=self._clock())
-        for part in placed.parts:
-            self.commits.append(record(part))
-        self._count(placed)
-        return placed
+    def _lane_is_clear(self, size: int, keys: DeviceKeys | None) -> bool:
+        """Whether frames of `size` bytes in all may go straight to the log. Their records are a little longer."""
+        if self.closing or (keys is None and self.config.access != "Open"):
+            return False
+        try:
+            self.commits.check_room(size + size // 8 + MAX_RECORD_BYTES)
+        except (LogFullError, LogBrokenError):
+            return False
+        return True
+
+    def _take_frame(self, frame: Frame, at: int) -> Taken:
+        try:
+            placed = self.offer(frame.chunk, timed=frame.timed)
+        except RefusalError as refusal:
+            return Taken(at, frame.chunk.t0, 0, 0, refusal, True)
+        return Taken(at, placed.t0, placed.accepted, placed.conflicting, None, True)
+
+    def _count_passed(self) -> None:
+        passed = self._lane.passed
+        if passed.frames:
+            self.measures.samples.inc(passed.samples)
+            if passed.missing:
+                self.measures.gap_t0.inc(passed.missing)
+            passed.frames = passed.samples = passed.missing = 0
 
     def _check_room(self, seconds: float) -> None:
         if self.closing:

@@ -7,7 +7,7 @@ import sys
 import click
 from pydantic import ValidationError
 
-from holter import logs
+from holter import logs, memory
 from holter.ingest.service import Service
 from holter.keys import KeyFileError
 from holter.settings import SettingError, from_environment
@@ -31,5 +31,6 @@ async def _run() -> str | None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     service = Service(from_environment())
+    memory.settle()
     await service.run(stop)
     return service.broken

@@ -47,9 +47,9 @@ class Measures:
         self.store_seconds = m.of(m.histogram("holter_store_write_seconds", "One batch, written to the store."))
         self.store_errors = m.of(m.counter("holter_store_errors_total", "Batches that the store did not take at once."))
 
-    def answered(self, transport: str, code: int) -> None:
-        """Count a request or frame."""
-        self._requests[transport, str(code)].inc()
+    def answered(self, transport: str, code: int, count: int = 1) -> None:
+        """Count requests or frames."""
+        self._requests[transport, str(code)].inc(count)
 
     def refused(self, refusal: RefusalError) -> None:
         """Count what was not taken, by its status."""

@@ -26,7 +26,7 @@ from holter.ingest.wal import Log, LogFullError
 from holter.ingest.writer import Drain, Writer
 from holter.keys import KeyFileError, KeyFolder, feed_keys
 from holter.settings import SettingError, Settings
-from holter.store.open import open_store
+from holter.store.open import open_store, warm
 from holter.store.protocol import Store
 
 ANSWER_SECONDS = 5.0
@@ -67,10 +67,10 @@ class Service:
         self.measures = Measures(config.cohort)
         self.log = Log(settings.state / "log", config.log_bytes)
         drain = Drain(self.log, self._open_store, self.measures)
-        self.writer = Writer(drain, config, self.measures)
+        self.writer = Writer(drain, self.log, config, self.measures)
         keys = self._keys
         self.hub = Hub(lambda: feed_keys(None if keys is None else keys.keys), self.measures.feed_dropped.inc)
-        self.commits = Commits(self.log, self._committed)
+        self.commits = Commits(self.log, self._committed, lambda records: self.intake.could_not_keep(records))
         self.intake = Intake(config, None if keys is None else lambda: keys.keys, self.commits, self.measures)
         self._fault: str | None = "is starting"
         self.measures.log_bytes.set_function(lambda: self.log.backlog)
@@ -90,6 +90,7 @@ class Service:
             port=settings.port("metrics"),
             address=settings.listen,
         )
+        await asyncio.to_thread(warm, settings.store)
         recalled = await asyncio.to_thread(_recall, self.log, self.intake.timeline)
         _log.info("log_recovered", recalled_chunks=recalled, bytes_to_store=self.log.backlog)
         writing = asyncio.create_task(self.writer.run())
@@ -166,8 +167,8 @@ class Service:
 
     async def _answer(self) -> None:
         """Let requests and frames under way be answered, and say goodbye to streams."""
-        with suppress(LogBrokenError):
-            await self.commits.on_disk()
+        with suppress(LogBrokenError, LogFullError):
+            await self.commits.flush()
         with suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self.intake.requests.none_left()
@@ -211,9 +212,9 @@ class Service:
 
 def _recall(log: Log, timeline: Timeline) -> int:
     count = 0
-    for chunk in log.recent():
-        timeline.recall(chunk, now())
-        count += 1
+    for chunks in log.recent():
+        timeline.recall(chunks, now())
+        count += len(chunks)
     return count
 
 

@@ -7,10 +7,11 @@ from functools import partial
 import orjson
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from holter.frame import Ack, Frame, FrameError, Status, decode_many, encode_ack
+from holter.frame import Status, answer, not_now
 from holter.ingest.http import JsonHandler
-from holter.ingest.intake import Intake, as_refusal
+from holter.ingest.intake import RETRY_SECONDS, Intake
 from holter.ingest.refusal import RefusalError
+from holter.ingest.wal import LogFullError
 
 UNACKNOWLEDGED = 1000
 """Frames on their way to disk after which no more is read from this device."""
@@ -61,35 +62,29 @@ class StreamHandler(WebSocketHandler, JsonHandler):
         if isinstance(message, str):
             self._tell_fault(RefusalError(400, "message", "is text: binary frames are expected"))
             return None
-        acks = []
-        for item in decode_many(message, self.intake.check_frame):
-            ack = self._take(item)
-            if ack is not None:
-                acks.append(encode_ack(ack))
-            if self._faults > FAULTS:
-                self.close(1008, "too many faults")
-                break
+        acks, accepted = [], 0
+        for taken in self.intake.take_frames(message):
+            refusal = taken.refusal
+            if refusal is not None and not taken.genuine:
+                self._tell_fault(refusal)
+                if self._faults > FAULTS:
+                    self.close(1008, "too many faults")
+                    break
+                continue
+            self._faults = 0
+            if refusal is None:
+                accepted += 1
+                acks.append(answer(message, taken.at, taken.t0, Status.ACCEPTED if taken.accepted else Status.REFUSED))
+            else:
+                self.intake.measures.refused(refusal)
+                self.intake.measures.answered("websocket", refusal.code)
+                status = Status.REFUSED if refusal.wait is None else Status.RETRY
+                acks.append(answer(message, taken.at, taken.t0, status, refusal.wait or 0))
+        if accepted:
+            self.intake.measures.answered("websocket", 202, accepted)
         if acks:
             self._acknowledge(acks)
         return self.intake.commits.on_disk() if len(self._acks) > UNACKNOWLEDGED else None
-
-    def _take(self, item: Frame | FrameError) -> Ack | None:
-        measures = self.intake.measures
-        if isinstance(item, FrameError):
-            self._tell_fault(as_refusal(item))
-            return None
-        self._faults = 0
-        chunk = item.chunk
-        try:
-            placed = self.intake.offer(chunk, timed=item.timed)
-        except RefusalError as e:
-            measures.refused(e)
-            measures.answered("websocket", e.code)
-            status = Status.REFUSED if e.wait is None else Status.RETRY
-            return Ack(chunk.device_id, chunk.seq, chunk.t0, status, e.wait or 0)
-        measures.answered("websocket", 202)
-        status = Status.ACCEPTED if placed.accepted else Status.REFUSED
-        return Ack(chunk.device_id, chunk.seq, placed.t0, status)
 
     def _tell_fault(self, refusal: RefusalError) -> None:
         """A frame that cannot be read, or is not genuine, has no sender to acknowledge it to: say so in text."""
@@ -111,7 +106,10 @@ class StreamHandler(WebSocketHandler, JsonHandler):
     def _settle(self, acks: list[bytes], commit: asyncio.Future[None]) -> None:
         if self._batch is commit:
             self._batch, self._acks = None, []
-        if commit.cancelled() or commit.exception() is not None:
+        error = None if commit.cancelled() else commit.exception()
+        if isinstance(error, LogFullError):
+            self._send(b"".join(not_now(ack, RETRY_SECONDS) for ack in acks))
+        elif commit.cancelled() or error is not None:
             self.close(1011, "the log cannot be written")
         else:
             self._send(b"".join(acks))

@@ -11,8 +11,11 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from holter.batch import Batch
 from holter.chunk import GAP_BEFORE, MICROSECONDS, Chunk
+from holter.frame import ID_BYTES
 from holter.ingest.refusal import RefusalError
+from holter.keys import DeviceKeys, Signer
 
 TOLERANCE = 1 * MICROSECONDS
 """A device without `t0` that is further off its arrival than this is placed anew."""
@@ -55,23 +58,48 @@ class Placed:
     late: bool
 
 
-@dataclass(slots=True)
-class _Device:
-    """What is remembered of one device: its last chunks, sorted and apart from each other, as columns."""
+@dataclass(slots=True, eq=False)
+class Device:
+    """What is remembered of one device: its last chunks, sorted and apart from each other, as columns.
+
+    Attributes:
+        starts: of each chunk.
+        ends: of each chunk.
+        sums: checksum of each chunk.
+        end: of the chunk that arrived last.
+        seen: when that was.
+        signers: what may sign its frames, as `keys` says; None until a genuine frame came.
+        keys: the device keys that `signers` is made from.
+    """
 
     starts: "array[int]" = field(default_factory=lambda: array("q"))
     ends: "array[int]" = field(default_factory=lambda: array("q"))
     sums: "array[int]" = field(default_factory=lambda: array("L"))
-    end: int = 0  # of the chunk that arrived last
-    seen: int = 0  # when that was
+    end: int = 0
+    seen: int = 0
+    signers: tuple[Signer, ...] | None = None
+    keys: DeviceKeys | None = None
 
-    def remember(self, chunk: Chunk) -> None:
-        at = bisect_left(self.starts, chunk.t0)
-        for column, value in ((self.starts, chunk.t0), (self.ends, chunk.end), (self.sums, chunk.checksum())):
-            column.insert(at, value)
+    def remember(self, start: int, end: int, checksum: int) -> None:
+        """Remember a chunk that overlaps no other."""
+        if not self.starts or start > self.starts[-1]:
+            self.starts.append(start)
+            self.ends.append(end)
+            self.sums.append(checksum)
+        else:
+            at = bisect_left(self.starts, start)
+            self.starts.insert(at, start)
+            self.ends.insert(at, end)
+            self.sums.insert(at, checksum)
         if len(self.starts) > REMEMBERED:
             for column in (self.starts, self.ends, self.sums):
                 del column[: REMEMBERED // 4]
+
+    def forget(self, start: int) -> None:
+        """Forget a remembered chunk."""
+        at = bisect_left(self.starts, start)
+        if at < len(self.starts) and self.starts[at] == start:
+            del self.starts[at], self.ends[at], self.sums[at]
 
 
 class Timeline:
@@ -79,21 +107,41 @@ class Timeline:
 
     def __init__(self, max_devices: int) -> None:
         self.max_devices = max_devices
-        self._devices: OrderedDict[str, _Device] = OrderedDict()  # the longest silent first
+        self._devices: OrderedDict[bytes, Device] = OrderedDict()  # by id as a header has it; the longest silent first
 
     def __len__(self) -> int:
         return len(self._devices)
 
-    def recall(self, chunk: Chunk, now: int) -> None:
-        """Remember a chunk of an earlier process: what the log held when this one started."""
-        device = self._devices.get(chunk.device_id)
-        if device is None:
-            if len(self._devices) >= self.max_devices:
-                return
-            device = self._devices[chunk.device_id] = _Device()
-        if _new_parts(device, chunk):
-            device.remember(chunk)
-        device.end, device.seen = chunk.end, now
+    def recall(self, chunks: Batch, now: int) -> None:
+        """Remember chunks of an earlier process: what the log held when this one started."""
+        rows = zip(chunks.names, chunks.head["t0"].tolist(), chunks.ends.tolist(), chunks.checksums, strict=True)
+        for i, (name, t0, end, checksum) in enumerate(rows):
+            raw = name.ljust(ID_BYTES, b"\0")
+            device = self._devices.get(raw)
+            if device is None:
+                if len(self._devices) >= self.max_devices:
+                    continue
+                device = self._devices[raw] = Device()
+            if not device.ends or t0 >= device.ends[-1] or _new_parts(device, chunks[i]):
+                device.remember(t0, end, checksum)
+            device.end, device.seen = end, now
+
+    def following(self, raw: bytes) -> Device | None:
+        """A device that sends already, by its id as a frame has it."""
+        return self._devices.get(raw)
+
+    def follow(self, raw: bytes, device: Device, t0: int, end: int, checksum: int, now: int) -> None:
+        """What `place` does with a chunk of a known device that lies behind all that it has sent."""
+        self._devices.move_to_end(raw)
+        device.remember(t0, end, checksum)
+        device.end, device.seen = end, now
+
+    def forget(self, chunks: Batch) -> None:
+        """These were placed but could not be kept: sent again, they are new."""
+        for name, t0 in zip(chunks.names, chunks.head["t0"].tolist(), strict=True):
+            device = self._devices.get(name.ljust(ID_BYTES, b"\0"))
+            if device is not None:
+                device.forget(t0)
 
     def place(self, chunk: Chunk, *, timed: bool, now: int) -> Placed:
         """Place samples of up to 10 s that arrived `now`. Nothing is remembered of what is refused.
@@ -102,14 +150,15 @@ class Timeline:
             RefusalError: 400 for a `t0` that cannot be; 429 when there are too many devices, or a device without `t0`
                 sends faster than its rate says.
         """
-        device = self._devices.get(chunk.device_id) or _Device()
+        raw = chunk.device_id.encode().ljust(ID_BYTES, b"\0")
+        device = self._devices.get(raw) or Device()
         chunk = replace(chunk, arrived=now)
         if timed:
             _check_clock(chunk.t0, now)
             placed, missing, reanchored = chunk, _missing(device, chunk), False
         else:
             placed, missing, reanchored = _continue(device, chunk, now)
-        self._admit(device, chunk.device_id, now)
+        self._admit(device, raw, now)
         late = bool(device.starts) and placed.t0 < device.starts[-1]
         parts: list[Chunk] = []
         repeated = conflicting = 0
@@ -120,7 +169,7 @@ class Timeline:
             new = _new_parts(device, part)
             repeated += len(part.samples) - sum(len(p.samples) for p in new)
             for piece in new:
-                device.remember(piece)
+                device.remember(piece.t0, piece.end, piece.checksum())
             parts.extend(new)
         device.end, device.seen = placed.end, now
         accepted = len(placed.samples) - conflicting
@@ -128,17 +177,18 @@ class Timeline:
             placed.t0, tuple(parts), accepted, repeated, conflicting, missing, reanchored, late and bool(parts)
         )
 
-    def _admit(self, device: _Device, device_id: str, now: int) -> None:
-        if device_id in self._devices:
-            self._devices.move_to_end(device_id)
+    def _admit(self, device: Device, raw: bytes, now: int) -> None:
+        if raw in self._devices:
+            self._devices.move_to_end(raw)
             return
         while len(self._devices) >= self.max_devices:
             wait = next(iter(self._devices.values())).seen + IDLE - now
             if wait > 0:
                 reason = f"{self.max_devices} patients are on this replica already: send to another one"
+                device_id = raw.rstrip(b"\0").decode()
                 raise RefusalError(429, "device_id", reason, value=device_id, wait=_seconds(wait))
             self._devices.popitem(last=False)
-        self._devices[device_id] = device
+        self._devices[raw] = device
 
 
 def split(chunk: Chunk) -> tuple[Chunk, ...]:
@@ -169,7 +219,7 @@ def _check_clock(t0: int, now: int) -> None:
         raise RefusalError(400, "t0", reason, value=t0)
 
 
-def _continue(device: _Device, chunk: Chunk, now: int) -> tuple[Chunk, int, bool]:
+def _continue(device: Device, chunk: Chunk, now: int) -> tuple[Chunk, int, bool]:
     """Place a chunk without `t0`: behind the one before it, or by its arrival when that is too far off.
 
     A device that is ahead of its arrival is continued all the same: placing it back would lay samples over samples.
@@ -194,21 +244,21 @@ def _continue(device: _Device, chunk: Chunk, now: int) -> tuple[Chunk, int, bool
     return replace(chunk, t0=device.end, flags=flags), 0, paused
 
 
-def _missing(device: _Device, chunk: Chunk) -> int:
+def _missing(device: Device, chunk: Chunk) -> int:
     gap = chunk.t0 - device.ends[-1] if device.ends else 0
     return round(gap * chunk.fs / MICROSECONDS) if 0 < gap <= SESSION else 0
 
 
-def _is_known(device: _Device, part: Chunk) -> bool:
+def _is_known(device: Device, part: Chunk) -> bool:
     at = bisect_left(device.starts, part.t0)
     return at < len(device.starts) and device.starts[at] == part.t0 and device.ends[at] == part.end
 
 
-def _is_same(device: _Device, part: Chunk) -> bool:
+def _is_same(device: Device, part: Chunk) -> bool:
     return device.sums[bisect_left(device.starts, part.t0)] == part.checksum()
 
 
-def _new_parts(device: _Device, part: Chunk) -> tuple[Chunk, ...]:
+def _new_parts(device: Device, part: Chunk) -> tuple[Chunk, ...]:
     """What of `part` no remembered chunk covers; less than half a sample is jitter, not an overlap."""
     n, rate = len(part.samples), part.fs / MICROSECONDS
     at = max(bisect_left(device.starts, part.t0) - 1, 0)

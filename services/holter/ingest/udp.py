@@ -5,14 +5,15 @@ import socket
 
 import structlog
 
-from holter.frame import MAX_DATAGRAM_BYTES, FrameError, decode_one
-from holter.ingest.intake import Intake, as_refusal
-from holter.ingest.refusal import RefusalError
+from holter.frame import MAX_DATAGRAM_BYTES
+from holter.ingest.intake import Intake
 
 BUFFER_BYTES = 8 << 20
 """Of the socket: what arrives while the loop is busy; the kernel drops the rest."""
-_AT_ONCE = 64
-"""Datagrams that are read before other work gets its turn. asyncio's own transport reads one."""
+PAUSE = 0.01
+"""Seconds between two looks at the socket while frames come. A buffer of 208 KiB holds 25,000 frames/s."""
+_AT_ONCE = 512
+"""Datagrams that are read before other work gets its turn."""
 _log = structlog.get_logger()
 
 
@@ -36,42 +37,52 @@ class UdpPort:
         granted = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
         if granted < BUFFER_BYTES:
             _log.info("udp_buffer_small", granted=granted, wanted=BUFFER_BYTES, raise_by="sysctl net.core.rmem_max")
-        asyncio.get_running_loop().add_reader(self._socket, self._read)
+        self._loop = asyncio.get_running_loop()
+        self._pause: asyncio.TimerHandle | None = None
+        self._loop.add_reader(self._socket, self._wake)
 
     def close(self) -> None:
         """Take what has arrived, then close."""
         while self._read():
             pass
-        asyncio.get_running_loop().remove_reader(self._socket)
+        if self._pause is None:
+            self._loop.remove_reader(self._socket)
+        else:
+            self._pause.cancel()
         self._socket.close()
 
-    def _read(self) -> bool:
-        """Read a bounded number of datagrams; False when there are no more."""
-        for _ in range(_AT_ONCE):
-            try:
-                datagram = self._socket.recv(MAX_DATAGRAM_BYTES + 1)
-            except BlockingIOError:
-                return False
-            except OSError as e:
-                _log.warning("udp_read_failed", error=str(e))
-                return False
-            self._take(datagram)
-        return True
+    def _wake(self) -> None:
+        """Read now and then every few milliseconds until nothing has come: a wake-up costs as much as a frame."""
+        self._loop.remove_reader(self._socket)
+        self._poll()
 
-    def _take(self, datagram: bytes) -> None:
-        measures = self._intake.measures
-        try:
-            if len(datagram) > MAX_DATAGRAM_BYTES:
-                raise RefusalError(413, "frame", f"is larger than {MAX_DATAGRAM_BYTES} bytes")
-            frame = decode_one(datagram)
-            self._intake.check_frame(frame)
-            self._intake.offer(frame.chunk, timed=frame.timed)
-        except FrameError as e:
-            refusal = as_refusal(e)
-        except RefusalError as e:
-            refusal = e
+    def _poll(self) -> None:
+        if self._read():
+            self._pause = self._loop.call_later(PAUSE, self._poll)
         else:
-            measures.answered("udp", 202)
-            return
-        measures.refused(refusal)
-        measures.answered("udp", refusal.code)
+            self._pause = None
+            self._loop.add_reader(self._socket, self._wake)
+
+    def _read(self) -> bool:
+        """Take a bounded number of datagrams; False when there are none."""
+        datagrams: list[bytes] = []
+        receive, append = self._socket.recv, datagrams.append
+        try:
+            for _ in range(_AT_ONCE):
+                append(receive(MAX_DATAGRAM_BYTES + 1))
+        except BlockingIOError:
+            pass
+        except OSError as e:
+            _log.warning("udp_read_failed", error=str(e))
+        if datagrams:
+            self._take(datagrams)
+        return bool(datagrams)
+
+    def _take(self, datagrams: list[bytes]) -> None:
+        measures = self._intake.measures
+        refusals = self._intake.take_datagrams(datagrams)
+        if len(refusals) < len(datagrams):
+            measures.answered("udp", 202, len(datagrams) - len(refusals))
+        for refusal in refusals:
+            measures.refused(refusal)
+            measures.answered("udp", refusal.code)

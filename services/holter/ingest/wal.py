@@ -4,6 +4,7 @@ All calls block, and may come from any thread. What has been stored is kept for 
 process still knows repeats and overlaps.
 """
 
+import errno
 import fcntl
 import os
 import threading
@@ -12,28 +13,29 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from holter.chunk import Chunk
+from holter.batch import Batch, over
+from holter.ingest.pending import NOTHING_STORED, Pending, Position, Stretch, parse
 from holter.ingest.records import scan
 
 TAIL = 120.0
-_BLOCK = 1 << 20
+_BLOCK = 4 << 20
+_NOTHING = over(b"", [], [])
 _RESERVE = 64 << 20
 """Bytes of the disk that are left free."""
 _MAX_AGE = 60.0
 """Seconds after which a segment is closed, so that it can be removed."""
+SYNC_SECONDS = 1.0
+"""What nobody waits for is on disk after this."""
+_LOOK_SECONDS = 0.1
+"""Between two looks at the room on the disk, as long as there is plenty."""
+_MARK_SECONDS = 1.0
+"""Between two checkpoints on disk."""
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class LogFullError(Exception):
     """The log has reached its bound: the store has to take some of it first."""
-
-
-class Position(NamedTuple):
-    """A place in the log."""
-
-    segment: int
-    offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Page:
         damaged: bytes on the way that could not be read.
     """
 
-    chunks: tuple[Chunk, ...]
+    chunks: Batch
     end: Position
     damaged: int
 
@@ -76,12 +78,13 @@ class Log:
         self._owner = _own(folder)
         self.limit = limit
         self._folder, self._clock = folder, clock
-        self._lock = threading.Lock()
+        self._lock, self._marking = threading.Lock(), threading.Lock()
         self._segments = {int(p.stem): _found(p) for p in sorted(folder.glob("*.log"))}
         self._size = sum(s.size for s in self._segments.values())
-        self._stored = self._read_checkpoint()
-        self._active = max([self._stored.segment, *self._segments])
+        self._pending = self._read_checkpoint()
+        self._active = max([self._pending.live.segment, *self._segments])
         self._free = 0
+        self._synced = self._looked = self._marked = 0.0
         self._fd = -1
         self._begin_segment()
 
@@ -89,13 +92,19 @@ class Log:
     def backlog(self) -> int:
         """Bytes that the store has not taken yet."""
         with self._lock:
-            later = sum(s.size for n, s in self._segments.items() if n >= self._stored.segment)
-            return later - (self._stored.offset if self._stored.segment in self._segments else 0)
+            return self._pending.size({number: segment.size for number, segment in self._segments.items()})
 
     @property
-    def stored(self) -> Position:
-        """How far the store has taken it."""
-        return self._stored
+    def live_backlog(self) -> int:
+        """Those of them that were not set aside."""
+        with self._lock:
+            live = Pending(self._pending.live)
+            return live.size({number: segment.size for number, segment in self._segments.items()})
+
+    @property
+    def pending(self) -> Pending:
+        """What the store has not taken yet."""
+        return self._pending
 
     def check_room(self, size: int) -> None:
         """Return when `size` more bytes may be written.
@@ -110,30 +119,46 @@ class Log:
         if self._free < _RESERVE + size:
             raise LogFullError(f"the disk of the log has {self._free} bytes left")
 
-    def write(self, data: bytes) -> None:
-        """Append whole records; they are on disk when this returns. One thread at a time.
+    def write(self, data: bytes, *, sync: bool = True) -> None:
+        """Append whole records. One thread at a time.
+
+        Args:
+            data: the records.
+            sync: they are on disk when this returns; else within `SYNC_SECONDS`, as long as writes go on.
 
         Raises:
-            OSError: they may not be; the log is not to be written again by this process.
+            LogFullError: the disk is full; nothing of them is kept.
+            OSError: they may not be on disk; the log is not to be written again by this process.
         """
+        segment = self._segments[self._active]
         view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
-        os.fdatasync(self._fd)
+        try:
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            os.ftruncate(self._fd, segment.size)  # what half of them left would be a torn record in the middle
+            self._free = 0
+            raise LogFullError(f"the disk of the log is full: {error.strerror}") from error
         now = self._clock()
         with self._lock:
-            segment = self._segments[self._active]
             segment.size += len(data)
             self._size += len(data)
             segment.last = now
-        self._look_at_disk()
-        if segment.size >= self._segment_bytes() or now - segment.begun > _MAX_AGE:
+        ends = segment.size >= self._segment_bytes() or now - segment.begun > _MAX_AGE
+        if sync or ends or now - self._synced >= SYNC_SECONDS:
+            os.fdatasync(self._fd)
+            self._synced = now
+        if now - self._looked >= _LOOK_SECONDS or self._free < 2 * _RESERVE:
+            self._look_at_disk()
+        if ends:
             self._begin_segment()
 
-    def read(self, start: Position, limit: int) -> Page:
-        """Read what is on disk from `start` on: at most a block, at most `limit` chunks.
+    def read(self, start: Position, limit: int, end: Position | None = None) -> Page:
+        """Read what is on disk from `start` on: at most a block, at most `limit` chunks, nothing from `end` on.
 
-        An empty page whose end is its start means that there is nothing more yet.
+        An empty page whose end is its start means that there is nothing more (yet).
 
         Raises:
             OSError: a segment cannot be read.
@@ -142,38 +167,62 @@ class Log:
             number = min((n for n in self._segments if n >= start.segment), default=self._active)
             size = self._segments[number].size
             sealed = number != self._active
+        if end is not None and number >= end.segment:
+            size, sealed = (min(size, end.offset), False) if number == end.segment else (0, False)
         offset = start.offset if number == start.segment else 0
         if offset >= size:
-            return Page((), Position(number + 1, 0) if sealed else Position(number, offset), 0)
+            if end is not None and not sealed:
+                return Page(_NOTHING, end, 0)
+            return Page(_NOTHING, Position(number + 1, 0) if sealed else Position(number, offset), 0)
         with self._path(number).open("rb") as file:
             file.seek(offset)
             block = file.read(min(_BLOCK, size - offset))
         found = scan(block, final=offset + len(block) >= size, limit=limit)
-        return Page(tuple(found.chunks), Position(number, offset + found.used), found.damaged)
+        return Page(found.chunks, Position(number, offset + found.used), found.damaged)
 
-    def mark_stored(self, end: Position) -> None:
-        """Remember that the store has everything before `end`, and remove what is stored and old.
+    def mark_stored(self, upto: Position, of: Stretch | None = None) -> None:
+        """Remember that the store has everything before `upto`, and remove what is stored and old.
+
+        On disk that is remembered now and then: a new process may store a second's chunks again.
+
+        Args:
+            upto: a place in the live end, or in a stretch.
+            of: that stretch, as it is in `pending`.
 
         Raises:
             OSError: the mark cannot be written. That costs work at the next start, nothing else: storing is repeatable.
         """
         with self._lock:
-            self._stored = end
+            self._pending = self._pending.stored(upto, of)
         self._trim()
-        fresh = self._folder / "stored.new"
-        fresh.write_text(f"{end.segment} {end.offset}\n")
-        fresh.replace(self._folder / "stored")
+        if self._clock() - self._marked >= _MARK_SECONDS:
+            self._write_checkpoint()
 
-    def recent(self) -> Iterator[Chunk]:
+    def set_aside(self) -> None:
+        """What is not stored yet is to be stored later, beside what comes from now on."""
+        with self._lock:
+            self._pending = self._pending.set_aside(Position(self._active, self._segments[self._active].size))
+
+    def _write_checkpoint(self) -> None:
+        self._marked = self._clock()
+        fresh = self._folder / "stored.new"
+        with self._marking:
+            fresh.write_text(self._pending.text())
+            fresh.replace(self._folder / "stored")
+
+    def recent(self) -> Iterator[Batch]:
         """The chunks that were accepted in the last `TAIL` seconds before the last one, stored or not."""
         with self._lock:
             newest = max((s.last for s in self._segments.values() if s.size), default=0.0)
             numbers = sorted(n for n, s in self._segments.items() if s.size and s.last >= newest - TAIL)
         for number in numbers:
-            yield from scan(self._path(number).read_bytes(), final=True).chunks
+            yield scan(self._path(number).read_bytes(), final=True).chunks
 
     def close(self) -> None:
         """Close the files; another process may have the log."""
+        with suppress(OSError):
+            os.fdatasync(self._fd)
+            self._write_checkpoint()
         os.close(self._fd)
         os.close(self._owner)
 
@@ -197,6 +246,7 @@ class Log:
         self._look_at_disk()
 
     def _look_at_disk(self) -> None:
+        self._looked = self._clock()
         disk = os.fstatvfs(self._fd)
         self._free = disk.f_bavail * disk.f_frsize
 
@@ -206,22 +256,21 @@ class Log:
             now = self._clock()
             for number in sorted(self._segments):
                 segment = self._segments[number]
-                if number >= min(self._stored.segment, self._active):
-                    break
                 if now - segment.last <= TAIL and self._size <= self.limit // 2:
                     break
+                if number == self._active or self._pending.needs(number):
+                    continue
                 self._size -= segment.size
                 del self._segments[number]
                 with suppress(FileNotFoundError):
                     self._path(number).unlink()
 
-    def _read_checkpoint(self) -> Position:
+    def _read_checkpoint(self) -> Pending:
         """A checkpoint that cannot be read means: store everything again."""
         try:
-            segment, offset = map(int, (self._folder / "stored").read_text().split())
+            return parse((self._folder / "stored").read_text())
         except (OSError, ValueError):
-            return Position(0, 0)
-        return Position(segment, offset)
+            return NOTHING_STORED
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:016d}.log"

@@ -4,11 +4,14 @@ Each write of chunks adds one point for each shard it held: tags `shard` and `wr
 a field `spans` that tells the event times. All of it here is pure.
 """
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from holter.chunk import MICROSECONDS, Chunk
+import numpy as np
+
+from holter.batch import Batch
+from holter.chunk import MICROSECONDS
+from holter.frame import MAX_T0
 from holter.store import lines
 from holter.store.rows import Table
 
@@ -52,14 +55,26 @@ class Stretch:
     shards: frozenset[int]
 
 
-def index_lines(chunks: Iterable[Chunk], writer: str) -> bytes:
+def index_lines(chunks: Batch, writer: str) -> bytes:
     """The points that announce these chunks, without a time: InfluxDB dates them, so writers' clocks do not matter."""
-    shards: dict[int, list[Span]] = defaultdict(list)
-    for chunk in chunks:
-        shards[chunk.shard].append(Span(chunk.t0, chunk.end, 1))
+    if not len(chunks):
+        return b""
+    shards, starts, ends = chunks.shards, chunks.head["t0"], chunks.ends
+    order = np.lexsort((starts, shards))
+    shards, starts, ends = shards[order], starts[order], ends[order]
+    # The furthest end so far in its shard: shards lie far apart on one axis.
+    furthest = np.maximum.accumulate(ends + shards * MAX_T0) - shards * MAX_T0
+    new = np.ones(len(order), np.bool_)
+    new[1:] = (shards[1:] != shards[:-1]) | (starts[1:] > furthest[:-1] + _APART)
+    first = np.flatnonzero(new)
+    last = np.append(first[1:], len(order))
+    spans: dict[int, list[str]] = {}
+    columns = (shards[first], starts[first], furthest[last - 1], last - first)
+    for shard, start, end, n in zip(*(column.tolist() for column in columns), strict=True):
+        spans.setdefault(shard, []).append(f"{start} {end} {n}")
     return b"".join(
-        lines.line("ecg_arrival", {"shard": str(shard), "writer": writer}, {"spans": _format(_merge(spans))}, None)
-        for shard, spans in sorted(shards.items())
+        lines.line("ecg_arrival", {"shard": str(shard), "writer": writer}, {"spans": ";".join(parts)}, None)
+        for shard, parts in spans.items()
     )
 
 
@@ -124,24 +139,6 @@ class Memory:
         while len(self._seen) > self._size:
             self._seen.pop(next(iter(self._seen)), None)
         return cursor
-
-
-def _merge(spans: Iterable[Span]) -> Iterator[Span]:
-    open_: Span | None = None
-    for span in sorted(spans):
-        if open_ is None:
-            open_ = span
-        elif span.first <= open_.last + _APART:
-            open_ = Span(open_.first, max(open_.last, span.last), open_.n + span.n)
-        else:
-            yield open_
-            open_ = span
-    if open_ is not None:
-        yield open_
-
-
-def _format(spans: Iterable[Span]) -> str:
-    return ";".join(f"{span.first} {span.last} {span.n}" for span in spans)
 
 
 def _parse(text: str) -> tuple[Span, ...]:

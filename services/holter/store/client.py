@@ -3,7 +3,7 @@
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,12 +34,13 @@ class RejectedError(StoreRefusedError):
 
     Attributes:
         dropped: lines that InfluxDB left out while it kept all others; None when it does not say so.
+        too_large: whether it is the body's size alone (413).
     """
 
-    def __init__(self, message: str, dropped: int | None) -> None:
+    def __init__(self, message: str, dropped: int | None, *, too_large: bool) -> None:
         """Keep what InfluxDB said."""
         super().__init__(message)
-        self.dropped = dropped
+        self.dropped, self.too_large = dropped, too_large
 
 
 class Connection:
@@ -141,12 +142,13 @@ class Connection:
             status, reason = error.status or 0, _reason(error)
             message = f"{where}: {status} {reason}"
             if status == 0 or status == 429 or status >= 500:
-                raise StoreUnavailableError(message) from error
+                raise StoreUnavailableError(message, _wait(error)) from error
             if status == 401:
                 raise _UnauthorisedError(message) from error
             if status in (400, 413, 422):
                 dropped = _DROPPED.search(reason)
-                raise RejectedError(message, int(dropped[1]) if dropped else None) from error
+                count = int(dropped[1]) if dropped else None
+                raise RejectedError(message, count, too_large=status == 413) from error
             raise StoreRefusedError(message) from error
         except (HTTPError, OSError) as error:
             raise StoreUnavailableError(f"{where}: {error}") from error
@@ -178,6 +180,13 @@ def _read(folder: Path) -> dict[str, str]:
         if not secret[name]:
             raise StoreRefusedError(f"influxdb:{folder}: {name} is empty")
     return secret
+
+
+def _wait(error: ApiException) -> float | None:
+    """Seconds of Retry-After; its other form, a date, InfluxDB does not use."""
+    headers: Mapping[str, str] = error.headers or {}
+    value = headers.get("Retry-After", "")
+    return float(value) if value.isdigit() else None
 
 
 def _reason(error: ApiException) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 
 from holter.alert import Acknowledgement, AlertEvent, Kind, Priority, Transition
+from holter.batch import Batch, of, rows
 from holter.chunk import MICROSECONDS, Chunk
 from holter.store import arrival, flux, lines
 from holter.store.client import Connection, RejectedError
@@ -24,6 +25,9 @@ _log = structlog.get_logger()
 
 _FIRST_SLICE = 300 * 1_000_000_000
 """How much of the arrival index (ns) a page looks at first: one far behind must not read a day of it."""
+
+_MOST_BODY, _LEAST_BODY = 8 << 20, 16 << 10
+"""Bytes of one write: what is tried at first, and what a proxy that answers 413 can bring it down to."""
 
 
 class InfluxStore:
@@ -50,21 +54,22 @@ class InfluxStore:
         self._memory = arrival.Memory()
         self._remembering = threading.Lock()
         self._announcing = threading.Lock()
+        self._most_bytes = _MOST_BODY
 
     def write_chunks(self, chunks: Sequence[Chunk]) -> Written:
+        batch = of(chunks)
         with self._remembering:
-            sifted = self._recent.sift(chunks)
-        units = [self._layout.encode(chunk) for chunk in sifted.new]
-        refused = _write_good(self._connection, "write_chunks", units)
-        kept = [chunk for i, chunk in enumerate(sifted.new) if i not in refused]
+            sifted = self._recent.sift(batch)
+        refused = self._write_good(batch.take(rows(sifted.new)))
+        kept = [place for i, place in enumerate(sifted.new) if i not in refused]
         with self._remembering:
-            self._recent.add(kept)
+            self._recent.add([sifted.rows[i] for i in kept])
         # After the chunks, so that whoever reads of them finds them; repeated ones too, in case this failed before.
         # One at a time, so that no two points of this writer have one time.
         with self._announcing:
-            if announced := arrival.index_lines([*kept, *sifted.repeated], self._writer):
+            if announced := arrival.index_lines(batch.take(rows([*kept, *sifted.repeated])), self._writer):
                 self._connection.write("write_chunks (arrival)", announced)
-        return Written(len(kept) + len(sifted.repeated), sifted.conflicts, len(refused))
+        return Written(len(kept) + len(sifted.repeated), len(sifted.conflicts), len(refused))
 
     def read_chunks(self, shards: Collection[int], since: int, limit: int = 50_000) -> ChunkPage:
         if not shards:
@@ -167,6 +172,34 @@ class InfluxStore:
     def close(self) -> None:
         self._connection.close()
 
+    def _write_good(self, chunks: Batch) -> set[int]:
+        """Write chunks; one that InfluxDB will not have costs no other. Returns the places of those refused."""
+        refused: set[int] = set()
+
+        def send(first: int, last: int) -> None:
+            if first == last:
+                return
+            body = self._layout.encode(chunks[first:last])
+            middle = (first + last) // 2
+            if len(body) > self._most_bytes and last - first > 1:
+                send(first, middle)
+                send(middle, last)
+                return
+            try:
+                self._connection.write("write_chunks", body)
+            except RejectedError as error:
+                if error.too_large:
+                    self._most_bytes = min(self._most_bytes, max(len(body) // 2, _LEAST_BODY))
+                if last - first == 1 or error.dropped == body.count(b"\n"):
+                    _log.warning("the store refuses chunks", count=last - first, reason=str(error))
+                    refused.update(range(first, last))
+                    return
+                send(first, middle)
+                send(middle, last)
+
+        send(0, len(chunks))
+        return refused
+
     def _read(self, call: str, start: int, stop: int, condition: str) -> list[Chunk]:
         """Chunks whose points all lie in event time [start, stop), µs, and some that begin in it."""
         bounds = (start * lines.NANOSECONDS, stop * lines.NANOSECONDS)
@@ -195,26 +228,3 @@ class InfluxStore:
 
 
 _SERIES = flux.keep("device_id", "_field", "_time", "_value")
-
-
-def _write_good(connection: Connection, call: str, units: Sequence[bytes]) -> set[int]:
-    """Write units of lines; one that InfluxDB will not have costs no other. Returns the indices of those refused."""
-    refused: set[int] = set()
-
-    def send(first: int, last: int) -> None:
-        if first == last:
-            return
-        body = b"".join(units[first:last])
-        try:
-            connection.write(call, body)
-        except RejectedError as error:
-            if last - first == 1 or error.dropped == body.count(b"\n"):
-                _log.warning("the store refuses chunks", count=last - first, reason=str(error))
-                refused.update(range(first, last))
-                return
-            middle = (first + last) // 2
-            send(first, middle)
-            send(middle, last)
-
-    send(0, len(units))
-    return refused

@@ -10,8 +10,9 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from holter.batch import Batch
 from holter.chunk import Chunk
-from holter.store import flux, lines
+from holter.store import flux, lines, pcm
 from holter.store.rows import Table
 
 _log = structlog.get_logger()
@@ -24,14 +25,14 @@ class Layout:
     Attributes:
         measurement: where they are.
         fields: what has to be read of them.
-        encode: a chunk's lines.
+        encode: a batch's lines.
         decode: the chunks whose points are all there, each device's in order of `t0`; columns `device_id`, `_field`,
             `_time`, `_value` are read.
     """
 
     measurement: str
     fields: tuple[str, ...]
-    encode: Callable[[Chunk], bytes]
+    encode: Callable[[Batch], bytes]
     decode: Callable[[Iterable[Table]], list[Chunk]]
 
     @property
@@ -40,13 +41,21 @@ class Layout:
         return flux.any_of("_field", self.fields)
 
 
+def _chunk_lines(chunks: Batch) -> bytes:
+    return pcm.chunk_lines(chunks, list(map(lines.chunk_key, chunks.names)))
+
+
+def _sample_lines(chunks: Batch) -> bytes:
+    return b"".join(map(lines.sample_lines, chunks))
+
+
 def _decode_chunks(tables: Iterable[Table]) -> list[Chunk]:
     chunks = []
     for table in tables:
         times = (table.times() // lines.NANOSECONDS).tolist()
-        for device_id, t0, pcm in zip(table.texts("device_id"), times, table.texts("_value"), strict=True):
+        for device_id, t0, text in zip(table.texts("device_id"), times, table.texts("_value"), strict=True):
             try:
-                chunks.append(lines.chunk_from_pcm(device_id, t0, pcm))
+                chunks.append(pcm.decode(device_id, t0, text))
             except ValueError as error:  # one that another program wrote must not hide the rest
                 _log.warning("unreadable chunk left out", device_id=device_id, t0=t0, reason=str(error))
     return sorted(chunks, key=lambda chunk: (chunk.t0, chunk.device_id))
@@ -111,6 +120,6 @@ def _runs(values: Sequence[str]) -> Iterator[tuple[str, slice]]:
 
 LayoutName = Literal["Chunks", "Samples"]
 LAYOUTS: dict[LayoutName, Layout] = {
-    "Chunks": Layout("ecg_chunk", ("pcm",), lines.chunk_line, _decode_chunks),
-    "Samples": Layout("ecg_signal", ("voltage", "chunk"), lines.sample_lines, _decode_samples),
+    "Chunks": Layout("ecg_chunk", ("pcm",), _chunk_lines, _decode_chunks),
+    "Samples": Layout("ecg_signal", ("voltage", "chunk"), _sample_lines, _decode_samples),
 }

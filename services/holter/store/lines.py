@@ -4,8 +4,8 @@ Tags are written in the order of their keys, timestamps in nanoseconds.
 """
 
 import base64
-import struct
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 import numpy as np
 
@@ -25,8 +25,6 @@ _RESERVED = {*SCORES, *STATES, "_time", "_value", "_field", "_measurement", "dev
 
 _KEY = str.maketrans({",": r"\,", "=": r"\=", " ": r"\ "})
 _TEXT = str.maketrans({'"': r"\"", "\\": r"\\"})
-_PCM_2 = struct.Struct("<BBIIq")
-"""Of `pcm`, version 2: the version, flags, seq, rate in mHz, arrival in µs; then the samples, int16, little-endian."""
 
 
 def line(measurement: str, tags: Mapping[str, str], fields: Mapping[str, Value | None], time: int | None) -> bytes:
@@ -51,25 +49,10 @@ def line(measurement: str, tags: Mapping[str, str], fields: Mapping[str, Value |
     return f"{key} {body}{stamp}\n".encode() if body else b""
 
 
-def chunk_line(chunk: Chunk) -> bytes:
-    """Layout `Chunks`: one point. `pcm` alone holds all of the chunk; `n`, `fs` and `seq` are there for people."""
-    head = _PCM_2.pack(2, chunk.flags, chunk.seq, round(chunk.fs * 1000), chunk.arrived)
-    pcm = base64.b64encode(head + chunk.samples.astype("<i2", copy=False).tobytes()).decode()
-    fields: dict[str, Value | None] = {"pcm": pcm, "n": len(chunk.samples), "fs": float(chunk.fs), "seq": chunk.seq}
-    return line("ecg_chunk", _device(chunk.device_id), fields, chunk.t0 * NANOSECONDS)
-
-
-def chunk_from_pcm(device_id: str, t0: int, pcm: str) -> Chunk:
-    """The inverse of `chunk_line`.
-
-    Raises:
-        ValueError: not base64, cut short, or of a version that this Holter does not know.
-    """
-    data = base64.b64decode(pcm, validate=True)
-    if len(data) < _PCM_2.size or len(data) % 2 or data[0] != 2:
-        raise ValueError(f"pcm of {len(data)} bytes, version {data[:1].hex() or 'missing'}: expected version 02")
-    _, flags, seq, millihertz, arrived = _PCM_2.unpack_from(data)
-    return Chunk(device_id, t0, millihertz / 1000, np.frombuffer(data, "<i2", offset=_PCM_2.size), seq, flags, arrived)
+@lru_cache(1 << 17)
+def chunk_key(name: bytes) -> bytes:
+    """Measurement and tags of a device's chunks in layout `Chunks`; an id needs no escaping."""
+    return b"ecg_chunk,device_id=%b,shard=%d" % (name, shard_of(name.decode()))
 
 
 def sample_lines(chunk: Chunk) -> bytes:

@@ -29,3 +29,12 @@ def open_store(url: str, *, layout: Literal["Chunks", "Samples"], writer: str) -
 
         return InfluxStore(Path(rest), layout, writer)
     raise StoreRefusedError(f"store {url!r}: expected sqlite:<file> or influxdb:<folder>")
+
+
+def warm(url: str = "influxdb:") -> None:
+    """What the first write to such a store would take a second or more for: imports, compiled code."""
+    if url.startswith("influxdb:"):
+        from holter.store import influx, pcm
+
+        assert influx  # imported to be there
+        pcm.warm()

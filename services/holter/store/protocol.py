@@ -10,7 +10,15 @@ from holter.window import WindowScores
 
 
 class StoreUnavailableError(Exception):
-    """The store did not take or give it and may later: retry. The message says which call and why."""
+    """The store did not take or give it and may later: retry. The message says which call and why.
+
+    Attributes:
+        wait: seconds after which the store asked to be asked again; None when it did not say.
+    """
+
+    def __init__(self, message: str, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.wait = wait
 
 
 class StoreRefusedError(Exception):

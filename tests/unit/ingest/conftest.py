@@ -108,7 +108,7 @@ class Ingest:
     async def drained(self) -> None:
         """Wait until the log is in the store."""
         async with asyncio.timeout(20):
-            while self.service.log.backlog or self.service.commits.pending():  # noqa: ASYNC110 - a thread changes it
+            while self.service.log.backlog or not self.service.commits.idle:  # noqa: ASYNC110 - a thread changes it
                 await asyncio.sleep(0.01)
 
     async def stored(self) -> tuple[Chunk, ...]:

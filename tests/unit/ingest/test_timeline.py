@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holter.batch import of
 from holter.chunk import GAP_BEFORE, LEAD_OFF, Chunk
 from holter.ingest.refusal import RefusalError
 from holter.ingest.timeline import AHEAD, FUTURE, IDLE, OLDEST, REMEMBERED, Timeline, split
@@ -153,13 +154,13 @@ def test_the_number_of_devices_is_bounded_and_a_silent_one_gives_way(chunk):
 def test_memory_of_a_device_is_bounded(timeline, chunk):
     for i in range(3 * REMEMBERED):
         timeline.place(chunk(t0=NOW - 4000 * S + i * 20_000, n=5), timed=True, now=NOW)
-    assert len(timeline._devices["wearable-1"].starts) <= REMEMBERED
+    assert len(timeline.following(b"wearable-1".ljust(32, b"\0")).starts) <= REMEMBERED
     repeat = chunk(t0=NOW - 4000 * S + (3 * REMEMBERED - 1) * 20_000, n=5)
     assert timeline.place(repeat, timed=True, now=NOW).repeated == 5
 
 
 def test_recalled_chunks_are_known(timeline, chunk):
-    timeline.recall(chunk(), NOW)
+    timeline.recall(of([chunk()]), NOW)
     assert timeline.place(chunk(), timed=True, now=NOW).repeated == 250
     assert timeline.place(chunk(first=1), timed=True, now=NOW).conflicting == 250
 

@@ -11,7 +11,7 @@ from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
-from holter.frame import Ack, Status, decode_many, decode_one, encode_ack
+from holter.frame import Ack, Status, decode, decode_one, encode_ack
 from holter.keys import bearer, mac_key
 
 KEY = bytes(range(32))
@@ -39,6 +39,13 @@ class FakeIngest:
         return [seq for device, seq in self.taken if device == device_id]
 
 
+def frames_of(body):
+    at = 0
+    while at < len(body):
+        yield (frame := decode(body, at))
+        at += len(frame)
+
+
 class Post(RequestHandler):
     def initialize(self, ingest):
         self.ingest = ingest
@@ -51,7 +58,7 @@ class Post(RequestHandler):
                 assert document["token"] == bearer(KEY, document["device_id"])
                 found.append((document["device_id"], document["seq"]))
         else:
-            for frame in decode_many(self.request.body):
+            for frame in frames_of(self.request.body):
                 assert frame.is_signed_by(mac_key(KEY, frame.chunk.device_id))
                 found.append((frame.chunk.device_id, frame.chunk.seq))
         self.ingest.sent.update(found)

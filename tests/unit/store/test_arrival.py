@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from line_protocol_parser import parse_line
 
+from holter.batch import of
 from holter.chunk import Chunk
 from holter.store import arrival
 from holter.store.arrival import Arrival, Memory, Span, Stretch
@@ -29,7 +30,7 @@ def at(time: int, *spans: Span, shard: int = 0, writer: str = "w") -> Arrival:
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 10**6)), min_size=1, max_size=30))
 def test_every_chunk_lies_in_a_stretch_of_its_shard(some):
     chunks = [chunk(device, t * SECOND // 10) for device, t in some]
-    announced = [parse_line(line) for line in arrival.index_lines(chunks, "pod-0").decode().splitlines()]
+    announced = [parse_line(line) for line in arrival.index_lines(of(chunks), "pod-0").decode().splitlines()]
     columns = {
         "_time": tuple("2024-01-01T00:00:00.000000001Z" for _ in announced),
         "shard": tuple(point["tags"]["shard"] for point in announced),
@@ -97,9 +98,10 @@ def test_other_shards_and_unknown_cursors_get_all_there_is():
 def test_recent_tells_repeated_from_conflicting(order):
     recent = Recent(size=2)
     batch = [chunk("a", 0, 1), chunk("a", 0, 1), chunk("a", 0, 2)]
-    sifted = recent.sift([batch[i] for i in order])
-    assert (len(sifted.new), len(sifted.repeated) + sifted.conflicts) == (1, 2)
-    recent.add(sifted.new)
-    assert recent.sift(sifted.new).repeated == sifted.new
-    recent.add([chunk("b", 0), chunk("c", 0)])
-    assert recent.sift(sifted.new).new == sifted.new
+    sifted = recent.sift(of([batch[i] for i in order]))
+    assert (len(sifted.new), len(sifted.repeated) + len(sifted.conflicts)) == (1, 2)
+    recent.add([sifted.rows[i] for i in sifted.new])
+    first = of([batch[order[0]]])
+    assert recent.sift(first).repeated == [0]
+    recent.add(recent.sift(of([chunk("b", 0), chunk("c", 0)])).rows)
+    assert recent.sift(first).new == [0]

@@ -1,13 +1,10 @@
 """Annotated CSV, Flux text, layouts' decoding and the choice of windows: the pure parts of the InfluxDB store."""
 
-import base64
-import struct
-
 import numpy as np
 import pytest
 
 from holter.chunk import Chunk
-from holter.store import flux, lines
+from holter.store import flux, lines, pcm
 from holter.store.layouts import LAYOUTS
 from holter.store.rows import QueryFailedError, Table, tables
 from holter.store.sampling import choose, union
@@ -101,11 +98,11 @@ def test_samples_become_their_chunks_again_and_half_written_ones_wait():
 
 
 def test_a_chunk_that_somebody_else_wrote_wrong_hides_no_other():
-    good = base64.b64encode(struct.pack("<BBIIqh", 2, 0, 7, 250_000, 0, 5))
+    good = pcm.encode(Chunk("b", 0, 250.0, np.array([5], np.int16), 7))
     columns = {
         "device_id": ("a", "b"),
         "_time": ("2024-01-01T00:00:00Z",) * 2,
-        "_value": ("nonsense", good.decode()),
+        "_value": ("nonsense", good),
     }
     (found,) = LAYOUTS["Chunks"].decode([Table(columns, 2)])
     assert (found.device_id, found.seq, found.fs, found.samples.tolist()) == ("b", 7, 250.0, [5])
