@@ -51,7 +51,7 @@ images: ## holter-operator and holter-services, for the cluster of KUBECONFIG
 
 integration: setup ## real API server and real InfluxDB: KUBECONFIG, INFLUXDB_URL, INFLUXDB_TOKEN, INFLUXDB_ORG
 	scripts/debian-packages prometheus-alertmanager=prometheus-alertmanager
-	HOLTER_PROMETHEUS_CRDS=$${HOLTER_PROMETHEUS_CRDS:-$$(scripts/prometheus-crds)} $(BIN)/python -m pytest tests/integration -m "not chaos"
+	HOLTER_PROMETHEUS_CRDS=$${HOLTER_PROMETHEUS_CRDS:-$$(scripts/prometheus-crds)} $(BIN)/python -m pytest tests/chart tests/integration -m "not chaos"
 
 soak: setup ## 30 minutes of 500 patients: memory stays flat (MINUTES=…, PATIENTS=…)
 	$(BIN)/python -m tests.soak

@@ -131,7 +131,8 @@ def prometheus(kubectl, namespaces, tmp_path_factory):
     if not shutil.which("prometheus"):
         pytest.skip("prometheus is not on PATH: Debian's package of that name")
     kubeconfig = Path(os.environ["KUBECONFIG"]).resolve()
-    found = Prometheus(kubeconfig, tmp_path_factory.mktemp("prometheus"), namespaces)
+    listed = lambda: [each for name in namespaces for each in kubectl.items("pods", namespace=name)]  # noqa: E731
+    found = Prometheus(kubeconfig, tmp_path_factory.mktemp("prometheus"), listed)
     yield found
     found.stop()
 

@@ -4,13 +4,15 @@ It scrapes through the API server's proxy, so that it needs no address of a pod:
 """
 
 import base64
+import contextlib
 import json
 import subprocess
+import threading
 import urllib.parse
 import urllib.request
 
 from ruamel.yaml import YAML
-from scripts.cluster import eventually
+from scripts.cluster import KubectlError, eventually
 
 PORT = 19090
 PORT_NAME = "metrics"
@@ -36,48 +38,44 @@ def credentials(kubeconfig, folder):
     return cluster["server"], {"tls_config": tls} | ({"authorization": {"credentials": token}} if token else {})
 
 
-def configuration(kubeconfig, folder, namespaces):
+def configuration(kubeconfig, folder):
     server, access = credentials(kubeconfig, folder)
-    meta = "__meta_kubernetes_pod"
-    path = "/api/v1/namespaces/${1}/pods/${2}:${3}/proxy/metrics"
-    relabel = [
-        {"source_labels": [f"{meta}_label_app_kubernetes_io_part_of"], "regex": "holter", "action": "keep"},
-        {"source_labels": [f"{meta}_container_port_name"], "regex": PORT_NAME, "action": "keep"},
-        {
-            "source_labels": ["__meta_kubernetes_namespace", f"{meta}_name", f"{meta}_container_port_number"],
-            "separator": ";",
-            "regex": "(.+);(.+);(.+)",
-            "target_label": "__metrics_path__",
-            "replacement": path,
-        },
-        {"target_label": "__address__", "replacement": urllib.parse.urlsplit(server).netloc},
-        {"source_labels": [f"{meta}_name"], "target_label": "pod"},
-        {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
-        *(
-            {
-                "source_labels": [f"{meta}_label_app_kubernetes_io_{name}"],
-                "target_label": f"app_kubernetes_io_{name}",
-            }
-            for name in ("instance", "component")
-        ),
-    ]
+    host = urllib.parse.urlsplit(server).netloc
     job = {
         "job_name": "pods",
         "scheme": "https",
         **access,
-        "kubernetes_sd_configs": [
-            {"role": "pod", "kubeconfig_file": str(kubeconfig), "namespaces": {"names": list(namespaces)}}
-        ],
-        "relabel_configs": relabel,
+        "file_sd_configs": [{"files": [str(folder / "targets.json")], "refresh_interval": "1s"}],
+        "relabel_configs": [{"target_label": "__address__", "replacement": host}],
     }
     return {"global": {"scrape_interval": "2s", "scrape_timeout": "2s"}, "scrape_configs": [job]}
 
 
-class Prometheus:
-    """The process."""
+def targets(pods):
+    """Of the pods that a PodMonitor would scrape: its port by name, and the labels that it copies."""
+    found = []
+    for pod in pods:
+        ports = [p for c in pod["spec"]["containers"] for p in c.get("ports", ()) if p.get("name") == PORT_NAME]
+        metadata = pod["metadata"]
+        labels = metadata.get("labels", {})
+        if ports and labels.get("app.kubernetes.io/part-of") == "holter":
+            path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}:{ports[0]['containerPort']}"
+            copied = {f"app_kubernetes_io_{n}": labels[f"app.kubernetes.io/{n}"] for n in ("instance", "component")}
+            own = {
+                "pod": metadata["name"],
+                "namespace": metadata["namespace"],
+                "__metrics_path__": f"{path}/proxy/metrics",
+            }
+            # The address stands for the pod until it is replaced by the API server's.
+            found.append({"targets": [f"{metadata['name']}:9090"], "labels": own | copied})
+    return found
 
-    def __init__(self, kubeconfig, folder, namespaces):
-        (folder / "prometheus.json").write_text(json.dumps(configuration(kubeconfig, folder, namespaces)))
+
+class Prometheus:
+    """The process, and a thread that tells it which pods there are: Debian's finds none by itself."""
+
+    def __init__(self, kubeconfig, folder, pods):
+        (folder / "prometheus.json").write_text(json.dumps(configuration(kubeconfig, folder)))
         with (folder / "log").open("w") as log:
             self.process = subprocess.Popen(
                 [
@@ -89,7 +87,20 @@ class Prometheus:
                 stdout=log,
                 stderr=log,
             )
-        eventually("Prometheus", self._ready, seconds=30)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._tell, args=(folder / "targets.json", pods), daemon=True)
+        self._thread.start()
+        try:
+            eventually("Prometheus", self._ready, seconds=30)
+        except AssertionError as error:
+            self.stop()
+            raise AssertionError((folder / "log").read_text()[-1000:]) from error
+
+    def _tell(self, file, pods):
+        while not self._over.wait(2):
+            with contextlib.suppress(KubectlError):
+                file.with_suffix(".new").write_text(json.dumps(targets(pods())))
+                file.with_suffix(".new").rename(file)
 
     def _ready(self):
         try:
@@ -116,5 +127,7 @@ class Prometheus:
         return [(each["metric"], float(each["value"][1])) for each in self.get("query", query=text)["result"]]
 
     def stop(self):
+        self._over.set()
+        self._thread.join()
         self.process.terminate()
         self.process.wait(20)

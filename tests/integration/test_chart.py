@@ -129,7 +129,7 @@ def calls():
     yield COHORT.group, f"{COHORT.plural}/finalizers", "update"
     yield POD.group, POD.plural, "list"
     yield from ((EVENT.group, EVENT.plural, verb) for verb in ("list", "create"))
-    yield JOB.group, JOB.plural, "create"
+    yield from ((JOB.group, JOB.plural, verb) for verb in ("list", "create"))
 
 
 @pytest.fixture(params=["cluster", "namespaces"])

@@ -30,7 +30,7 @@ docs/operator.md, which a test holds this to. */ -}}
   verbs: [list, watch, create, patch, delete]
 - apiGroups: [batch]
   resources: [jobs]
-  verbs: [create]
+  verbs: [list, create]
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [list, watch, create, patch, delete]
