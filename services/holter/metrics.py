@@ -5,6 +5,7 @@ from itertools import product
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.process_collector import ProcessCollector
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0)
 """Seconds: resolves 1 ms to 30 s."""
@@ -24,6 +25,7 @@ class Metrics:
 
     def __init__(self, cohort: str, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self._cohort = cohort
 
     def counter(self, name: str, text: str, **labels: Sequence[str]) -> Counter:
