@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holter.chunk import MICROSECONDS
-from holter.frame import ACK_BYTES, MAC_BYTES, MAGIC, VERSION
-from holter.keys import bearer, mac_key
+from holter.frame import ACK_BYTES, MAGIC, VERSION
+from holter.keys import MAC_BYTES, bearer, mac_key
 from holter.sim.ward import ward
 
 FS = 250

@@ -5,10 +5,10 @@ import sys
 import zlib
 from dataclasses import dataclass
 
-from holter import batch
-from holter.batch import Batch
+from holter import packed
 from holter.chunk import Chunk
 from holter.frame import HEADER_BYTES, MAGIC, MAX_SAMPLES, VERSION, pack
+from holter.packed import Batch
 
 _ARRIVED, _CRC = struct.Struct("<q"), struct.Struct("<I")
 _TRAILER_BYTES = _ARRIVED.size + _CRC.size
@@ -70,7 +70,7 @@ def scan(block: bytes, *, final: bool, limit: int = sys.maxsize) -> Scan:
         beyond = found if found >= 0 else size if final else size - len(MAGIC) + 1
         damaged += beyond - offset
         offset = beyond
-    return Scan(batch.over(block, places, arrivals), offset, damaged)
+    return Scan(packed.over(block, places, arrivals), offset, damaged)
 
 
 def _end_of(block: bytes, view: memoryview, offset: int) -> int | None:

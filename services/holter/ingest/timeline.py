@@ -11,11 +11,11 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from holter.batch import Batch
 from holter.chunk import GAP_BEFORE, MICROSECONDS, Chunk
 from holter.frame import ID_BYTES
 from holter.ingest.refusal import RefusalError
 from holter.keys import DeviceKeys, Signer
+from holter.packed import Batch
 
 TOLERANCE = 1 * MICROSECONDS
 """A device without `t0` that is further off its arrival than this is placed anew."""

@@ -14,9 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from holter.batch import Batch, over
 from holter.ingest.pending import NOTHING_STORED, Pending, Position, Stretch, parse
 from holter.ingest.records import scan
+from holter.packed import Batch, over
 
 TAIL = 120.0
 _BLOCK = 4 << 20

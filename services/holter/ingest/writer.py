@@ -10,12 +10,12 @@ from contextlib import suppress
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-from holter.batch import Batch
 from holter.chunk import Chunk
 from holter.config import IngestConfig
 from holter.ingest.measures import Measures
 from holter.ingest.pending import Stretch
 from holter.ingest.wal import Log
+from holter.packed import Batch
 from holter.store.protocol import Store, StoreRefusedError, StoreUnavailableError
 
 WIDEST = 10

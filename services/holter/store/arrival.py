@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from holter.batch import Batch
 from holter.chunk import MICROSECONDS
 from holter.frame import MAX_T0
+from holter.packed import Batch
 from holter.store import lines
 from holter.store.rows import Table
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import structlog
 
 from holter.alert import Acknowledgement, AlertEvent, Kind, Priority, Transition
-from holter.batch import Batch, of, rows
 from holter.chunk import MICROSECONDS, Chunk
+from holter.packed import Batch, of, rows
 from holter.store import arrival, flux, lines
 from holter.store.client import Connection, RejectedError
 from holter.store.layouts import LAYOUTS, LayoutName

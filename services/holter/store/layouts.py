@@ -10,8 +10,8 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from holter.batch import Batch
 from holter.chunk import Chunk
+from holter.packed import Batch
 from holter.store import flux, lines, pcm
 from holter.store.rows import Table
 

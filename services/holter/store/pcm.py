@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from holter.batch import Batch, of
 from holter.chunk import FS_MAX, FS_MIN, Chunk
 from holter.frame import HEADER_BYTES, NO_T0
 from holter.model.jit import njit
+from holter.packed import Batch, of
 
 MARK = "R"
 _MARK = ord(MARK)

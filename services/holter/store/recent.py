@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from holter.batch import Batch
+from holter.packed import Batch
 
 Row = tuple[bytes, int, int]
 """Device id, t0 and checksum of a chunk."""

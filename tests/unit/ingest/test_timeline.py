@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holter.batch import of
 from holter.chunk import GAP_BEFORE, LEAD_OFF, Chunk
 from holter.ingest.refusal import RefusalError
 from holter.ingest.timeline import AHEAD, FUTURE, IDLE, OLDEST, REMEMBERED, Timeline, split
+from holter.packed import of
 
 NOW = 1_760_000_000_000_000
 S = 1_000_000

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from line_protocol_parser import parse_line
 
-from holter.batch import of
 from holter.chunk import Chunk
+from holter.packed import of
 from holter.store import arrival
 from holter.store.arrival import Arrival, Memory, Span, Stretch
 from holter.store.recent import Recent

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from line_protocol_parser import parse_line
 
-from holter.batch import of
 from holter.chunk import Chunk
+from holter.packed import of
 from holter.store import pcm
 from holter.store.layouts import LAYOUTS
 
