@@ -21,8 +21,8 @@ from holter.signal.resample import HALF, interpolate, kernel
 
 LATENESS = 2.0
 """Seconds of event time that a missing chunk is waited for."""
-RING = 6144
-"""Samples that wait at most: 24 s at 250 Hz, 6 s at 1000."""
+RING = 4096
+"""Samples that wait at most: 16 s at 250 Hz, 4 s at 1000; 8 kB a device."""
 MISSING = -32768
 """Of a sample that has not come; no device can send it."""
 _BRIDGE = 5
@@ -32,8 +32,7 @@ _RESTART_AFTER = 8
 _FAR = 60 * MICROSECONDS
 _ARRIVALS = 64
 _LONGEST_GAP = 30
-"""Seconds in a row without a sample, at most; more than a ring holds."""
-_LONGEST_POST = 10 * MICROSECONDS
+"""Seconds in a row without a sample, at most; a ring holds 41 at 100 Hz, but what waits is `LATENESS` beyond a hole."""
 
 STREAM = np.dtype(
     [

@@ -75,6 +75,7 @@ class Feed:
     Attributes:
         claims: other workers and this one, by ordinal.
         lost_at: when chunks may last have gone by unseen (monotonic s).
+        brought: of each connection that brings chunks: when (monotonic s), and up to which arrival at ingest (µs).
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Feed:
         self._known: frozenset[Address] = frozenset()
         self._chunks: list[Chunks] = []
         self._waiting = 0
+        self.brought: dict[Address, tuple[float, int]] = {}
         self._room = asyncio.Event()
         self._room.set()
         self.lost_at = self._widened_at = clock()
@@ -108,6 +110,14 @@ class Feed:
     def listening_since(self) -> float | None:
         """Since when ingest has been telling of workers without a break (monotonic s); None when it does not."""
         return self._listening if self._clock() - self._heard <= STALE_SECONDS else None
+
+    def behind(self, now: int) -> int:
+        """The wall clock (µs) up to which all has been brought here, or `now` when nothing is on its way.
+
+        A connection that has brought nothing for some time has nothing to bring.
+        """
+        recent = [arrived for at, arrived in self.brought.values() if self._clock() - at < STALE_SECONDS]
+        return min([now, *recent])
 
     def take(self) -> Chunks:
         """All that has come since the last call, in the order of arrival."""
@@ -174,11 +184,12 @@ class Feed:
             self._send_beat()
             _log.info("feed_connected", peer=f"{address[0]}:{address[1]}")
             try:
-                await self._receive(streams[0])
+                await self._receive(streams[0], address)
             except (OSError, TimeoutError, asyncio.IncompleteReadError, WireError) as error:
                 _log.info("feed_ended", peer=f"{address[0]}:{address[1]}", reason=str(error) or type(error).__name__)
             finally:
                 del self._up[address]
+                self.brought.pop(address, None)
                 self.lost_at = self._clock()
                 streams[1].close()
 
@@ -218,7 +229,7 @@ class Feed:
         if kind is not Type.WELCOME or wire.proven(payload, [key], b"ingest", ours, theirs) is None:
             raise WireError("ingest does not know the cohort's device key")
 
-    async def _receive(self, reader: asyncio.StreamReader) -> None:
+    async def _receive(self, reader: asyncio.StreamReader, address: Address) -> None:
         expected = 0
         while True:
             async with asyncio.timeout(DEAD_SECONDS):
@@ -233,6 +244,8 @@ class Feed:
                 expected = batch.number + len(batch.chunks)
                 self._chunks.append(batch.chunks)
                 self._waiting += len(batch.chunks)
+                if len(batch.chunks):
+                    self.brought[address] = (self._clock(), int(batch.chunks.head["arrived"][-1]))
                 if self._waiting >= ROOM:
                     self._room.clear()
                     await self._room.wait()

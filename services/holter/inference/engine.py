@@ -3,7 +3,7 @@
 Nothing here knows of stores, alerts or clocks on the wall. A device's results depend on its own samples alone.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from holter.signal.features import NAMES, ordered_score, window_features
 from holter.signal.filters import BLOCK
 from holter.signal.measures import N as MEASURES
 from holter.signal.measures import learn, measure
-from holter.signal.patient import SECONDS, allocate, checkpoint, restore
+from holter.signal.patient import SECONDS, allocate, checkpoint, checkpoints, restore
 from holter.signal.quality import GOOD, quality
 from holter.signal.rhythm import RHYTHM, describe
 from holter.signal.step import advance
@@ -145,6 +145,10 @@ class Engine:
         """What another worker needs to go on with a known device."""
         return checkpoint(self.state[self._slots[device_id.encode()]])
 
+    def checkpoints(self, device_ids: Sequence[str]) -> list[bytes]:
+        """The same of many."""
+        return checkpoints(self.state, np.array([self._slots[d.encode()] for d in device_ids], np.int64))
+
     def restore(self, device_id: str, payload: bytes) -> bool:
         """Begin a device with what another worker knew; False when the payload is of no use."""
         return restore(self.state[self.slot(device_id)], payload)
@@ -157,7 +161,7 @@ class Engine:
             now: wall clock (s) at which their devices were heard of; 0: that is not to be noted.
         """
         chunks = Chunks.columns(chunks)
-        slots = self._place(chunks)
+        slots = self.place(chunks)
         touched = np.unique(slots)
         self.streams.next_page()
         at = 0
@@ -171,7 +175,16 @@ class Engine:
                 yield tick
         self.waiting = self.streams.waiting(touched)
 
-    def _place(self, chunks: Chunks) -> NDArray[np.int64]:
+    def is_ahead(self, chunks: Chunks) -> bool:
+        """Whether one of these is of a device that is not known, or holds something newer than all that it has sent."""
+        slots = np.array([self._slots.get(device, -1) for device in chunks.head["device"].tolist()], np.int64)
+        if (slots < 0).any():
+            return True
+        rows = self.streams.rows[slots]
+        newest = rows["anchor"] + np.rint(rows["newest"] * MICROSECONDS / np.maximum(rows["fs"], 1.0)).astype(np.int64)
+        return bool((chunks.head["t0"] > newest).any())
+
+    def place(self, chunks: Chunks) -> NDArray[np.int64]:
         """The slot of each chunk, shape (n,); new devices get theirs."""
         devices = chunks.head["device"].tolist()
         slots = np.array([self._slots.get(device, -1) for device in devices], np.int64)

@@ -1,8 +1,8 @@
 """Where a worker's chunks come from, and when: the feed at once, the store for start, catch-up and gaps.
 
 Two strands take turns with the worker. One judges what the feed brings, four times a second, and never waits for the
-store. The other reads the store and does the errands there, however long that takes. The store is asked for everything
-once in a while, for chunks that the feed does not know it missed; of what both bring the second is let be
+store. The other reads the store and does the errands there, however long that takes. While the feed is whole it reads
+one shard now and then, for chunks that the feed does not know it missed; of what both bring the second is let be
 (`holter.batch.streams`).
 """
 
@@ -29,7 +29,12 @@ CLOSELY = 1.0
 HOLES = 0.5
 """While a hole may be filled from the store."""
 SWEEP = 5.0
-"""While the feed is whole."""
+"""Between two audits while the feed is whole: then the store is not read, but of one shard in turn, to see whether the
+feed has missed something without knowing it. All shards take SHARDS times as long."""
+DOUBT = 30.0
+"""Seconds that the store is read closely for when it has."""
+SKIP_BEHIND = 5.0
+"""Seconds behind what the feed has brought from which the store is read when something is lost."""
 WARM_TAKEOVER = 20.0
 """Seconds of arrivals read again for shards that another worker judged until a moment ago; it left baselines. A window,
 the time until its end was noticed, and what the store is behind; more would keep their patients waiting."""
@@ -77,7 +82,9 @@ class Live:
         self._mine: frozenset[int] = frozenset()
         self._held = NONE  # of shards that are joining
         self._answered = self._cycled = clock()
-        self._next_sweep = float("-inf")
+        self._next_audit = float("-inf")
+        self._audited = duty.ordinal  # shards, round and round
+        self._doubted = float("-inf")
         self._lost_at = feed.lost_at if feed else 0.0
         self._settles: float | None = None  # from when on a read of the store makes good what the feed has lost
 
@@ -218,7 +225,11 @@ class Live:
             await self._in_turn(partial(worker.resume, recalled))
             self._unrecalled -= unrecalled
             self._answered = self._clock()
-        if worker.cursor is None or not self._is_due():
+        if worker.cursor is None:
+            return False
+        if not self._is_due():
+            if self._clock() >= self._next_audit:
+                await self._audit()
             return False
         shards, before = worker.shards, worker.cursor
         began, wall = self._clock(), time.time()
@@ -229,7 +240,6 @@ class Live:
         self._answered = self._clock()
         if page.cursor != before and page.chunks and not _is_last(page, wall):
             return True
-        self._next_sweep = began + SWEEP
         if self._settles is not None and began >= self._settles:
             self._settles = None
         for shard in shards & self._joining.keys():
@@ -239,7 +249,25 @@ class Live:
     def _is_due(self) -> bool:
         whole = self._feed is not None and self._fed and self._feed.whole
         awaited = bool(self._joining) or self._settles is not None or self._worker.waiting
-        return awaited or not whole or self._clock() >= self._next_sweep
+        return awaited or not whole or self._clock() - self._doubted < DOUBT
+
+    async def _audit(self) -> None:
+        """Hold one shard of the store against what the feed has brought; move the cursor past what it has."""
+        self._next_audit = self._clock() + SWEEP
+        shards = sorted(self._worker.shards)
+        if not shards or self._feed is None:
+            return
+        self._audited += 1
+        brought = self._feed.behind(round(time.time() * MICROSECONDS))
+        chunks = await asyncio.to_thread(self._worker.audit, shards[self._audited % len(shards)])
+        async with self._turn:
+            missing = await asyncio.to_thread(self._worker.is_missing, chunks)
+        if missing:
+            _log.warning("feed_incomplete", instead="the store is read")
+            self._doubted = self._clock()
+            await asyncio.to_thread(self._worker.rewind, SWEEP * len(shards) + WARM_UP)
+        else:
+            await asyncio.to_thread(self._worker.skip, round(brought - SKIP_BEHIND * MICROSECONDS))
 
     def _pause(self) -> float:
         return HOLES if self._joining or self._settles is not None or self._worker.waiting else CLOSELY

@@ -6,7 +6,7 @@ the same chunks, and a crash after it delivers from the outbox.
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,6 +31,8 @@ PAGE = 50_000
 """Chunks that are read at once at most."""
 BASELINES_EVERY = 60.0
 REMEMBER = 24 * 3600.0
+AUDIT, AUDIT_GRACE = 15.0, 5.0
+"""Seconds of arrivals that an audit looks at, but for the newest: those the feed may be about to bring."""
 BASELINE_VALID = 24 * 3600 * MICROSECONDS
 _CURSOR_STEP = 100_000
 """µs of the wall clock: how closely a cursor is placed in time."""
@@ -96,7 +98,8 @@ class Worker:
         self._cursor: int | None = None
         self._baselines: dict[str, Baseline] = {}
         self._late = 0
-        self._next_baselines = 0.0
+        self._baselines_at = self._baselines_due = 0.0
+        self._next_baseline = 0
 
     @property
     def shards(self) -> frozenset[int]:
@@ -187,7 +190,7 @@ class Worker:
         parts = self._parts
         self._shards -= frozenset(shards)
         leaving = {d for d in parts.engine.device_ids if d is not None and shard_of(d) in shards}
-        self.errands.keep_baselines(self._checkpoints(leaving))
+        self.errands.keep_baselines(self._checkpoints(sorted(leaving)))
         for device_id in leaving:
             parts.engine.forget(device_id)
         parts.life.forget(leaving)
@@ -232,16 +235,41 @@ class Worker:
                 self._parts.telemetry.store_failed()
                 raise
 
+    def audit(self, shard: int) -> Chunks:
+        """What the store has of one shard from the last seconds, to be held against what the feed has brought.
+
+        Raises:
+            StoreUnavailableError: try again.
+        """
+        store = self._parts.store
+        since = store.cursor_at(round((self._clock() - AUDIT) * MICROSECONDS))
+        with self._parts.telemetry.stage("read"):
+            return Chunks.columns(store.read_chunks([shard], since).chunks)
+
+    def is_missing(self, chunks: Chunks) -> bool:
+        """Whether one of these, of an audit, should have been brought by the feed and was not."""
+        old = chunks.where(chunks.head["arrived"] < (self._clock() - AUDIT_GRACE) * MICROSECONDS)
+        return self._parts.engine.is_ahead(old)
+
+    def skip(self, until: int) -> None:
+        """The feed has brought all that arrived before `until` (wall clock, µs): the store is read from there on."""
+        cursor = self._parts.store.cursor_at(until)
+        if self._cursor is not None and cursor > self._cursor:
+            self._cursor = cursor
+            self._commit([], cursor)
+
+    def rewind(self, seconds: float) -> None:
+        """Read the store again from so long ago."""
+        assert self._cursor is not None
+        self._cursor = min(self._cursor, self._parts.store.cursor_at(round((self._clock() - seconds) * MICROSECONDS)))
+
     def look(self) -> None:
         """What is to be done each second or so, whatever has come: silent devices, acknowledgements, baselines."""
         now = self._clock()
         self._silent(now)
         for ack in self.errands.acknowledgements():
             self._parts.life.acknowledge(ack.device_id, ack.alert_id)
-        if now >= self._next_baselines:
-            if self._next_baselines:
-                self.keep_baselines()
-            self._next_baselines = now + BASELINES_EVERY
+        self._keep_some_baselines(now)
 
     def judge(self, chunks: Chunks | Iterable[Chunk], cursor: int | None = None) -> None:
         """Compute and decide what can be, and commit it.
@@ -307,18 +335,30 @@ class Worker:
         if events:
             self._commit(events)
 
-    def keep_baselines(self) -> None:
-        """Let another worker go on from here: what is learnt so far is written with the next errands."""
-        self.errands.keep_baselines(self._checkpoints(d for d in self._parts.engine.device_ids if d is not None))
+    def _keep_some_baselines(self, now: float) -> None:
+        """Let another worker go on from here: a share of what is learnt is written with the next errands, all in turn.
+
+        All at once would hold up alarms for a moment.
+        """
+        device_ids = self._parts.engine.device_ids
+        passed = min(now - self._baselines_at, BASELINES_EVERY) if self._baselines_at else 0.0
+        self._baselines_at = now
+        self._baselines_due += max(passed, 0.0) / BASELINES_EVERY * len(device_ids)
+        first, n = self._next_baseline, min(int(self._baselines_due), len(device_ids))
+        self._baselines_due -= n
+        some = [device_ids[k % len(device_ids)] for k in range(first, first + n)]
+        self._next_baseline = (first + n) % len(device_ids)
+        self.errands.keep_baselines(self._checkpoints([d for d in some if d is not None]))
 
     def write_baselines(self) -> None:
-        """The same, at once; failing that is only logged."""
-        self.keep_baselines()
+        """All of them, at once; failing that is only logged."""
+        self.errands.keep_baselines(self._checkpoints([d for d in self._parts.engine.device_ids if d is not None]))
         self.errands.write_baselines()
 
-    def _checkpoints(self, device_ids: Iterable[str]) -> list[Baseline]:
+    def _checkpoints(self, device_ids: Sequence[str]) -> list[Baseline]:
         engine = self._parts.engine
-        return [Baseline(d, engine.newest(d), engine.checkpoint(d)) for d in device_ids]
+        payloads = engine.checkpoints(device_ids)
+        return [Baseline(d, engine.newest(d), payload) for d, payload in zip(device_ids, payloads, strict=True)]
 
 
 def _in_order(events: Iterable[AlertEvent]) -> tuple[AlertEvent, ...]:

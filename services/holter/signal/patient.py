@@ -142,6 +142,14 @@ def checkpoint(record: np.void) -> bytes:
     return packed.tobytes()
 
 
+def checkpoints(state: NDArray[np.void], slots: NDArray[np.int64]) -> list[bytes]:
+    """The same of many patients, shape (n,) of `state`."""
+    packed = np.zeros(len(slots), _CHECKPOINT)
+    for name in BASELINE:
+        packed[name] = state[name][slots]
+    return [one.tobytes() for one in packed]
+
+
 def restore(record: np.void, payload: bytes) -> bool:
     """Put a checkpoint back; False, and nothing done, when it is of another layout or holds a number that is none."""
     if len(payload) != _CHECKPOINT.itemsize:

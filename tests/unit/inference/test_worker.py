@@ -6,7 +6,7 @@ from itertools import islice
 import pytest
 
 from holter.alert import Acknowledgement, Kind, Transition
-from holter.chunk import MICROSECONDS
+from holter.chunk import MICROSECONDS, shard_of
 from holter.inference.decision import Decision, Limits
 from holter.inference.decision.life import Life
 from holter.inference.engine import Engine
@@ -440,3 +440,31 @@ def test_a_standby_goes_on_with_the_alerts_it_finds(tmp_path):
     assert standby.outbox.pending("receiver") == 0, "they have been told already"
     standby.cycle()
     assert standby.outbox.pending("receiver") == 0
+
+
+def test_an_audit_finds_what_the_feed_has_missed(patients):
+    patients.fed(30)
+    shard = shard_of(patients.devices[0])
+    assert not patients.worker.is_missing(patients.worker.audit(shard))
+    for _ in range(12):  # one device's chunks go by
+        patients.now += 1
+        arrived = round(patients.now * MICROSECONDS)
+        chunks = [replace(next(chunks), arrived=arrived) for chunks in patients.streams]
+        patients.store.write_chunks(chunks)
+        patients.worker.judge([chunk for chunk in chunks if chunk.device_id != patients.devices[0]])
+    patients.worker.skip(arrived)
+    assert patients.worker.is_missing(patients.worker.audit(shard))
+    patients.worker.rewind(60)
+    patients.cycle()
+    assert not patients.worker.is_missing(patients.worker.audit(shard))
+    assert patients.windows() == windows_until(patients, 42)
+
+
+def test_each_baseline_is_written_once_a_minute(patients):
+    patients.fed(20)
+    at = {device: set() for device in patients.devices}
+    for _ in range(26):
+        patients.fed(5)
+        for baseline in patients.store.read_baselines(range(64)):
+            at[baseline.device_id].add(baseline.at)
+    assert {device: len(times) for device, times in at.items()} == dict.fromkeys(patients.devices, 3)
