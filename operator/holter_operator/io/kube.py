@@ -81,9 +81,10 @@ def connect(environ: Mapping[str, str] = os.environ) -> client.ApiClient:
 class Kube:
     """Calls."""
 
-    def __init__(self, api: client.ApiClient, count: Count) -> None:
+    def __init__(self, api: client.ApiClient, count: Count, manager: str = MANAGER) -> None:
         self._api = api
         self._count = count
+        self._manager = manager
 
     def list(
         self, kind: Kind, namespace: str | None = None, *, labels: str = "", fields: str = "", metadata: bool = False
@@ -144,7 +145,7 @@ class Kube:
         Raises:
             KubeError: refused.
         """
-        query = {"fieldManager": MANAGER}
+        query = {"fieldManager": self._manager}
         return self._call("POST", kind, "create", kind.path(document["metadata"]["namespace"]), query, document)
 
     def patch(self, kind: Kind, namespace: str, name: str, body: Object) -> Object:
@@ -154,7 +155,9 @@ class Kube:
             KubeError: refused; 409 where `metadata.resourceVersion` is given and no longer the newest.
         """
         path = kind.path(namespace, name)
-        return self._call("PATCH", kind, "patch", path, {"fieldManager": MANAGER}, body, "application/merge-patch+json")
+        return self._call(
+            "PATCH", kind, "patch", path, {"fieldManager": self._manager}, body, "application/merge-patch+json"
+        )
 
     def delete(
         self, kind: Kind, namespace: str, name: str, *, uid: str, propagation: str = "Background"

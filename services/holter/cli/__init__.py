@@ -24,7 +24,15 @@ _SUMMARIES = {
     "evaluate": "Measure detection on annotated WFDB records: beats, windows, episodes, alerts.",
     "bench": "Measure speed and cost beside the tutorial's pipeline, on a real InfluxDB.",
     "token": "Print a device's bearer token.",
+    "status": "Kubernetes: how a cohort is, what is wrong and what to do next.",
+    "pause": "Kubernetes: leave all of a cohort as it is.",
+    "resume": "Kubernetes: let the operator keep a cohort again.",
+    "rollback": "Kubernetes: put an earlier model to work and hold it.",
+    "rotate-key": "Kubernetes: a new device key; both are valid until the next one.",
+    "report": "Kubernetes: a bundle for support, without patient data and secrets.",
 }
+_ON_A_CLUSTER = "holter.kubectl"
+"""Entry points of what `--context` or `--namespace` make a subcommand mean: `refit` and `token` are others without."""
 
 
 class _Commands(click.Group):
@@ -38,8 +46,14 @@ class _Commands(click.Group):
         available = self._available()
         return [n for n in _SUMMARIES if n in available] + sorted(set(available) - set(_SUMMARIES))
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         entry = self._available().get(cmd_name)
+        if any(ctx.params.get(name) for name in ("context", "kubeconfig", "namespace")):
+            there = entry_points(group=_ON_A_CLUSTER, name=cmd_name)
+            if not there:
+                names = ", ".join(sorted(entry_points(group=_ON_A_CLUSTER).names))
+                ctx.fail(f"{cmd_name} is nothing that is done on a cluster: {names} are")
+            entry = next(iter(there))
         if entry is None:
             return None
         command: click.Command = entry.load()
@@ -53,8 +67,16 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="holter")
-def cli() -> None:
-    """Real-time ECG monitoring from one MonitoredCohort. Not a medical device."""
+@click.option("--context", metavar="NAME", help="Of kubeconfig: what follows is done on that cluster.")
+@click.option("--kubeconfig", metavar="FILE", help="Which kubeconfig.  [default: KUBECONFIG, ~/.kube/config]")
+@click.option("-n", "--namespace", metavar="NAME", help="Of that cluster.")
+@click.pass_context
+def cli(ctx: click.Context, /, **where: str | None) -> None:
+    """Real-time ECG monitoring from one MonitoredCohort. Not a medical device.
+
+    `holter --context NAME refit|token|…` is `kubectl holter refit|token|…`.
+    """
+    ctx.obj = where
 
 
 def main() -> NoReturn:

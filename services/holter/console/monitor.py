@@ -140,6 +140,11 @@ class Monitor:
             for identity in identities
         }
 
+    def newest_alerts(self, number: int) -> list[dict[str, object]]:
+        """The newest so many alerts as they are now, the last raised first."""
+        known = sorted(self.book.alarms, key=lambda one: self.book.alarms[one].raised, reverse=True)
+        return [self.book.describe(identity, self.ward.offset) for identity in known[:number]]
+
     async def windows(self) -> None:
         """Read the windows of the last minute; the first time those of half an hour."""
         store, now = await self.store(), self.clock()

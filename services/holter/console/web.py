@@ -34,6 +34,7 @@ _HEADERS = {
 _ALERT_ID = r"[0-9a-f]{1,64}"
 _LONGEST = 600.0
 _MOST_BODY = 4096
+_MOST_ALERTS = 500
 _log = structlog.get_logger()
 
 
@@ -130,6 +131,19 @@ class Ecg(Guarded):
         self.write(wire.batch(chunks))
 
 
+class Alerts(Guarded):
+    """`GET /api/alerts?newest=…`: alerts as they are now, newest first; for who has no WebSocket."""
+
+    def get(self) -> None:
+        """The newest so many, open and cleared."""
+        self.demand(Right.VIEW)
+        text = self.get_query_argument("newest", "50")
+        if not text.isdigit() or not 0 < int(text) <= _MOST_ALERTS:
+            raise HTTPError(400, reason=f"newest: a whole number from 1 to {_MOST_ALERTS} is expected")
+        self.set_header("Content-Type", "application/json")
+        self.write(orjson.dumps({"alerts": self.monitor.newest_alerts(int(text))}))
+
+
 class StripHandler(Guarded):
     """`GET /api/alerts/<id>/strip`: the samples around an alert, as a batch."""
 
@@ -217,6 +231,7 @@ def application(monitor: Monitor, access: Access, live: type[RequestHandler]) ->
             (r"/api/session", Session, given),
             (rf"/api/patients/({device})", Record, given),
             (rf"/api/patients/({device})/ecg", Ecg, given),
+            (r"/api/alerts", Alerts, given),
             (rf"/api/alerts/({_ALERT_ID})/strip", StripHandler, given),
             (rf"/api/alerts/({_ALERT_ID})/acknowledgement", Acknowledge, given),
         ],

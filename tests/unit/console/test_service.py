@@ -96,7 +96,7 @@ async def test_the_page_needs_no_token_and_every_answer_is_strict(console, token
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/session", "/api/patients/bed1", "/api/patients/bed1/ecg", "/api/alerts/ab1/strip"]
+    "path", ["/api/session", "/api/patients/bed1", "/api/patients/bed1/ecg", "/api/alerts", "/api/alerts/ab1/strip"]
 )
 async def test_nobody_looks_without_a_token(console, path):
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic eDp5"}, {"Cookie": "token=x"}):
