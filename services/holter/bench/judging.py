@@ -1,13 +1,18 @@
 """The worker's hot path in this process: from the feed's bytes to the committed decision, stage by stage."""
 
+import json
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from holter import logs
 from holter.batch.chunks import Chunks
+from holter.bench import usage
 from holter.bench.playing import Patients, Tape, record
 from holter.chunk import MICROSECONDS, Chunk
 from holter.feed import wire
@@ -16,8 +21,10 @@ from holter.inference.decision.life import Life
 from holter.inference.engine import Engine
 from holter.inference.outbox import Outbox
 from holter.inference.telemetry import Telemetry
+from holter.inference.warm import warm
 from holter.inference.worker import Parts, Worker
 from holter.ingest.records import record as log_record
+from holter.memory import keep_flat
 from holter.metrics import Metrics
 from holter.model.fit import FitSettings, fit
 from holter.model.fusion import fuse
@@ -190,3 +197,20 @@ def _window_alone(engine: Engine, times: int = 3) -> float:
             features = window_features(engine.state, some, engine.window, np.ones(len(some), np.bool_))
             fuse(engine.model.score(select(NAMES, features, engine.model.names)), ordered_score(features))
     return (time.process_time() - began) / times / len(slots)
+
+
+def main() -> None:
+    """Arguments on stdin, figures on stdout: in a process of its own, so that its CPU and memory are the worker's."""
+    keep_flat()
+    given = json.load(sys.stdin)
+    logs.configure("bench")
+    out = sys.stdout
+    warm()
+    found = measure(
+        given["store"], Path(given["folder"]), given["patients"], given["seconds"], lambda: usage.memory(os.getpid())
+    )
+    json.dump(asdict(found), out)
+
+
+if __name__ == "__main__":
+    main()

@@ -17,6 +17,8 @@ from holter.bench.bucket import NoInfluxError, own_bucket
 from holter.bench.end_to_end import Run
 from holter.bench.stages import Context
 
+_JUDGED_AT = 5000
+"""Patients."""
 STAGES = ("ingest", "inference", "cost", "ceiling")
 _console = Console(width=130, highlight=False)
 
@@ -66,12 +68,16 @@ def _run(context: Context, wanted: tuple[str, ...], patients: int | None, second
     if "inference" in wanted:
         context.say("inference: one patient at a time")
         result["baseline_inference"] = stages.one_at_a_time(context)
+        result["judging"] = []
+        for size in (500,) if context.quick else (100, 1000, 5000, 10_000):
+            context.say(f"inference: {size} patients in one worker")
+            result["judging"].append(stages.judging(context, size, 10))
     runs: list[dict[str, Any]] = []
     sizes = _sizes(wanted, patients, quick=context.quick)
     for size in sizes:
         context.say(f"end to end: {size} patients")
         length = seconds or (22 if context.quick else 60)
-        runs.append(end_to_end.run(context, Run(size, length, warm=12 if context.quick else 20)))
+        runs.append(end_to_end.run(context, Run(size, length, warm=min(12 if context.quick else 20, length // 2))))
         if faults := end_to_end.broken(runs[-1]):
             context.say(f"  broken: {'; '.join(faults)}")
             if patients is None and "ceiling" in wanted:
@@ -80,7 +86,7 @@ def _run(context: Context, wanted: tuple[str, ...], patients: int | None, second
         held = [run for run in runs if not end_to_end.broken(run)] or runs[:1]
         result["end_to_end"] = max(held, key=lambda run: int(run["patients"]))
         result["runs"] = runs
-    if runs and "baseline_inference" in result:
+    if "baseline_inference" in result:
         _compare(result)
     return result
 
@@ -97,16 +103,26 @@ def _sizes(wanted: tuple[str, ...], patients: int | None, *, quick: bool) -> lis
 
 def _compare(result: dict[str, Any]) -> None:
     """The worker's cost at the size that it is judged at, beside one patient at a time."""
-    run = min(result["runs"], key=lambda run: abs(run["patients"] - 5000))
     window = 1000 * result["baseline_inference"]["cpu_ms"]
-    cpu = run["worker_cpu_us_per_patient_interval"]
+    hot = min(result["judging"], key=lambda one: abs(one["patients"] - _JUDGED_AT))
     result["inference"] = {
-        "patients": run["patients"],
-        "cpu_us_per_patient_interval": cpu,
         "baseline_cpu_us": window,
-        "cpu_ratio": window / cpu,
-        "patients_per_core": round(1e6 * end_to_end.INTERVAL / cpu),
+        "patients": hot["patients"],
+        "cpu_us": hot["decided"],
+        "cpu_ratio": window / hot["decided"],
+        "window_cpu_us": hot["window"],
+        "window_ratio": window / hot["window"],
+        "scores_stored_cpu_us": hot["stored"],
+        "bytes_per_patient": hot["bytes"],
+        "patients_per_core": round(1e6 * end_to_end.INTERVAL / hot["decided"]),
     }
+    if result.get("runs"):
+        run = min(result["runs"], key=lambda one: abs(one["patients"] - _JUDGED_AT))
+        cpu = run["worker_cpu_us_per_patient_interval"]
+        result["inference"]["process"] = {
+            "patients": run["patients"], "cpu_us": cpu, "cpu_ratio": window / cpu,
+            "patients_per_core": round(1e6 * end_to_end.INTERVAL / cpu),
+        }  # fmt: skip
 
 
 def _tables(result: dict[str, Any]) -> None:
@@ -131,10 +147,26 @@ def _tables(result: dict[str, Any]) -> None:
             table.add_column(column, justify="right")
         row = result["inference"]
         table.add_row("one at a time", f"{row['baseline_cpu_us']:.0f}", "1", f"{5e6 / row['baseline_cpu_us']:.0f}", "1")
-        table.add_row(
-            "Holter", f"{row['cpu_us_per_patient_interval']:.0f}", f"{row['cpu_ratio']:.0f}",
-            str(row["patients_per_core"]), str(row["patients"]),
-        )  # fmt: skip
+        for name, cpu, ratio in (
+            ("fetch, features and score of the window alone", row["window_cpu_us"], row["window_ratio"]),
+            ("fetch to decision, life-threatening path included", row["cpu_us"], row["cpu_ratio"]),
+        ):
+            table.add_row(name, f"{cpu:.0f}", f"{ratio:.0f}", f"{5e6 / cpu:.0f}", str(row["patients"]))
+        if "process" in row:
+            whole = row["process"]
+            table.add_row(
+                "the whole process, scores stored", f"{whole['cpu_us']:.0f}", f"{whole['cpu_ratio']:.0f}",
+                str(whole["patients_per_core"]), str(whole["patients"]),
+            )  # fmt: skip
+        _console.print(table)
+        table = Table(title="A worker at several sizes: CPU of a patient and 5 s interval, memory of a patient")
+        for column in ("patients", "fetch µs", "window µs", "to decision µs", "scores to InfluxDB µs", "KiB", "load"):
+            table.add_column(column, justify="right")
+        for one in result["judging"]:
+            table.add_row(
+                str(one["patients"]), f"{one['fetch']:.1f}", f"{one['window']:.1f}", f"{one['decided']:.0f}",
+                f"{one['stored']:.0f}", f"{one['bytes'] / 1024:.1f}", f"{one['load_average']:.1f}",
+            )  # fmt: skip
         _console.print(table)
     if "runs" in result:
         table = Table(title="End to end")

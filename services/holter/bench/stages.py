@@ -149,6 +149,23 @@ def one_at_a_time(context: Context) -> dict[str, Any]:
     }
 
 
+def judging(context: Context, patients: int, seconds: int) -> dict[str, Any]:
+    """The worker's hot path alone, see `holter.bench.judging`."""
+    folder = context.folder / f"judging-{patients}"
+    store = context.influx.secret(folder / "influxdb")
+    given = {"store": store, "folder": str(folder), "patients": patients, "seconds": seconds}
+    command = [sys.executable, "-m", "holter.bench.judging"]
+    log = folder / "log"
+    with log.open("wb") as errors:
+        done = subprocess.run(  # noqa: S603 - this very Python; its end is looked at below
+            command, input=json.dumps(given).encode(), stdout=subprocess.PIPE, stderr=errors
+        )
+    if done.returncode:
+        raise RuntimeError(f"judging ended with {done.returncode}:\n{log.read_text(errors='replace')[-2000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return {**found, "load_average": usage.load_average()}
+
+
 def _per(before: float | None, after: float | None, n: int) -> float | None:
     return None if before is None or after is None else 1e6 * (after - before) / max(n, 1)
 

@@ -23,6 +23,7 @@ _SUMMARIES = {
     "replay": "Send recorded ECG (WFDB) to an ingest and print its annotations beside the alerts.",
     "evaluate": "Measure detection on annotated WFDB records: beats, windows, episodes, alerts.",
     "bench": "Measure speed and cost beside the tutorial's pipeline, on a real InfluxDB.",
+    "size": "Say what a number of patients needs: replicas, cores, memory, InfluxDB nodes, disk.",
     "token": "Print a device's bearer token.",
     "status": "Kubernetes: how a cohort is, what is wrong and what to do next.",
     "pause": "Kubernetes: leave all of a cohort as it is.",

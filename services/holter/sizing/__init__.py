@@ -1,0 +1,1 @@
+"""`holter size`: from measured figures to replicas, cores, memory, InfluxDB nodes and disk."""
