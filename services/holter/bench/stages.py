@@ -76,10 +76,10 @@ def key_of(services: Services) -> str:
 def loads(*, quick: bool) -> dict[str, Load]:
     """What the ingest stage measures, by name."""
     seconds = 5 if quick else 20
-    few, many = (150, 1000) if quick else (300, 2000)
+    few, many = (600, 2000) if quick else (1200, 4000)
     return {
         "json_http": Load("json_http", few, seconds),
-        "json_http_5s": Load("json_http", 3 * few, 2 * seconds, 5),
+        "json_http_5s": Load("json_http", 2 * few, 2 * seconds, 5),
         "websocket": Load("websocket", many, seconds),
         "websocket_device": Load("websocket", many // 2, seconds, gateways=64, frames_per_message=1),
         "udp": Load("udp", many, seconds),

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-from tornado.web import RequestHandler
+from tornado.httputil import HTTPMessageDelegate
 from tornado.websocket import WebSocketHandler
 
 from holter.chunk import Chunk
@@ -19,13 +19,14 @@ from holter.frame import (
     decode,
     decode_one,
     is_one_frame,
+    pack,
 )
 from holter.ingest.commit import Commits, LogBrokenError
 from holter.ingest.lane import Lane
 from holter.ingest.measures import Measures
 from holter.ingest.records import MAX_RECORD_BYTES, record, scan
 from holter.ingest.refusal import RefusalError
-from holter.ingest.timeline import Placed, Timeline
+from holter.ingest.timeline import FUTURE, Placed, Timeline, split
 from holter.ingest.wal import LogFullError
 from holter.keys import MAC_BYTES, DeviceKeys
 
@@ -38,6 +39,7 @@ def now() -> int:
     return time.time_ns() // 1000
 
 
+_UNSIGNED = bytes(MAC_BYTES)
 T = TypeVar("T")
 
 
@@ -103,7 +105,7 @@ class Intake:
         """Args: see the class; `keys` gives the newest ones; `clock` is wall clock in µs."""
         self.config = config
         self.closing = False
-        self.requests: Underway[RequestHandler] = Underway()
+        self.requests: Underway[HTTPMessageDelegate] = Underway()
         self.streams: Underway[WebSocketHandler] = Underway()
         self.body_bytes = 0
         self.commits, self.measures = commits, measures
@@ -129,20 +131,20 @@ class Intake:
         if self._keys is None or not self._keys().allows_bearer(device_id, token):
             raise RefusalError(403, field, "is not this device's token")
 
-    def offer(self, chunk: Chunk, *, timed: bool, awaited: bool = True) -> Placed:
+    def offer(self, chunk: Chunk, *, timed: bool) -> Placed:
         """Place samples of up to 10 s and append them to the log; they are on disk when `commits.on_disk()` returns.
-
-        With `awaited` False they are so a little later, see `Commits.append`.
 
         Raises:
             RefusalError: 400 or 429 (see `Timeline.place`); 503 when the log takes nothing now.
         """
-        self._check_room(len(chunk.samples) / chunk.fs)
-        placed = self.timeline.place(chunk, timed=timed, now=self._clock())
-        for part in placed.parts:
-            self.commits.append(record(part), awaited=awaited)
-        self._count(placed)
-        return placed
+        now = self._clock()
+        if timed and chunk.end <= now + FUTURE and self._lane_is_clear(4 * len(chunk.samples)):
+            parts = split(chunk)
+            passed = all(self._passes(part, now) for part in parts)  # where the first passes, those behind it do
+            self._count_passed()
+            if passed:
+                return Placed(chunk.t0, parts, len(chunk.samples), 0, 0, 0, reanchored=False, late=False)
+        return self._place(chunk, timed=timed)
 
     def take_frames(self, data: bytes) -> Iterator[Taken]:
         """Take frames that follow each other; garbage costs one refusal, and reading goes on at the next magic.
@@ -151,7 +153,7 @@ class Intake:
         """
         now, at, keys = self._clock(), 0, self._frame_keys()
         # One look at the log for all of them; when it is full, each is refused by itself.
-        clear = self._lane_is_clear(len(data), keys)
+        clear = self._can_check(keys) and self._lane_is_clear(len(data))
         append, take = self.commits.append, self._lane.take
         try:
             while 0 <= at < len(data):
@@ -177,7 +179,7 @@ class Intake:
     def take_datagrams(self, datagrams: Sequence[bytes]) -> list[RefusalError]:
         """Take messages that are exactly one frame each; what is refused of them."""
         now, keys = self._clock(), self._frame_keys()
-        clear = self._lane_is_clear(sum(map(len, datagrams)), keys)
+        clear = self._can_check(keys) and self._lane_is_clear(sum(map(len, datagrams)))
         append, take = self.commits.append, self._lane.take
         refusals = []
         for data in datagrams:
@@ -190,7 +192,7 @@ class Intake:
                     raise RefusalError(413, "frame", f"is larger than {MAX_DATAGRAM_BYTES} bytes")
                 frame = decode_one(data)
                 self.check_frame(frame)
-                self.offer(frame.chunk, timed=frame.timed, awaited=False)
+                self._place(frame.chunk, timed=frame.timed, awaited=False)
             except FrameError as error:
                 refusals.append(as_refusal(error))
             except RefusalError as refusal:
@@ -218,9 +220,12 @@ class Intake:
     def _frame_keys(self) -> DeviceKeys | None:
         return None if self._keys is None or self.config.access == "Open" else self._keys()
 
-    def _lane_is_clear(self, size: int, keys: DeviceKeys | None) -> bool:
+    def _can_check(self, keys: DeviceKeys | None) -> bool:
+        return keys is not None or self.config.access == "Open"
+
+    def _lane_is_clear(self, size: int) -> bool:
         """Whether frames of `size` bytes in all may go straight to the log. Their records are a little longer."""
-        if self.closing or (keys is None and self.config.access != "Open"):
+        if self.closing:
             return False
         try:
             self.commits.check_room(size + size // 8 + MAX_RECORD_BYTES)
@@ -228,9 +233,25 @@ class Intake:
             return False
         return True
 
+    def _passes(self, chunk: Chunk, now: int) -> bool:
+        record = self._lane.take(pack(chunk) + _UNSIGNED, 0, None, now)
+        if record is None:
+            return False
+        self.commits.append(record)
+        return True
+
+    def _place(self, chunk: Chunk, *, timed: bool, awaited: bool = True) -> Placed:
+        """The general way of `offer`; what is not awaited is on disk a little later, see `Commits.append`."""
+        self._check_room(len(chunk.samples) / chunk.fs)
+        placed = self.timeline.place(chunk, timed=timed, now=self._clock())
+        for part in placed.parts:
+            self.commits.append(record(part), awaited=awaited)
+        self._count(placed)
+        return placed
+
     def _take_frame(self, frame: Frame, at: int) -> Taken:
         try:
-            placed = self.offer(frame.chunk, timed=frame.timed)
+            placed = self._place(frame.chunk, timed=frame.timed)
         except RefusalError as refusal:
             return Taken(at, frame.chunk.t0, 0, 0, refusal, True)
         return Taken(at, placed.t0, placed.accepted, placed.conflicting, None, True)

@@ -14,9 +14,11 @@ from holter import certificate, serving
 from holter.config import IngestConfig, read
 from holter.feed.hub import Hub
 from holter.ingest.commit import Commits, LogBrokenError
-from holter.ingest.http import READ_AND_DROPPED, application
+from holter.ingest.door import Door
+from holter.ingest.http import application
 from holter.ingest.intake import Intake, now
 from holter.ingest.measures import Measures
+from holter.ingest.post import READ_AND_DROPPED
 from holter.ingest.prune import prune_hourly
 from holter.ingest.records import MAX_RECORD_BYTES
 from holter.ingest.stream import StreamHandler
@@ -40,14 +42,18 @@ _log = structlog.get_logger()
 class _DeviceServer(HTTPServer):
     """Bounds the number of connections; one more is closed at once."""
 
-    connections: int
     limit: Callable[[], int]
+    door: Door
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         if len(self._connections) >= self.limit():
             stream.close()
         else:
             super().handle_stream(stream, address)
+
+    def on_close(self, server_conn: object) -> None:
+        self.door.on_close(server_conn)
+        super().on_close(server_conn)
 
 
 class Service:
@@ -99,6 +105,7 @@ class Service:
             await self.hub.listen(settings.listen, settings.port("feed"))
         udp = UdpPort(self.intake, settings.listen, settings.port("udp")) if self.intake.config.udp else None
         watching = asyncio.create_task(self._watch())
+        sweeping = asyncio.create_task(server.door.sweep())
         pruning = asyncio.create_task(prune_hourly(self._open_store, lambda: self.intake.config.retention, now))
         self._fault = None
         self.udp_port = None if udp is None else udp.port
@@ -108,7 +115,7 @@ class Service:
         failing = asyncio.create_task(self.commits.broken.wait())
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({failing, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (failing, stopping, watching, pruning):
+        for task in (failing, stopping, watching, pruning, sweeping):
             task.cancel()
         self._fault = "is closing"
         _log.info("closing", bytes_to_store=self.log.backlog, fault=self.commits.fault)
@@ -139,16 +146,17 @@ class Service:
     def _open_store(self) -> Store:
         return open_store(self._settings.store, layout=self.intake.config.layout, writer=self._settings.pod)
 
-    def _serve_devices(self) -> HTTPServer:
+    def _serve_devices(self) -> _DeviceServer:
+        door = Door(self.intake, application(self.intake, StreamHandler))
         server = _DeviceServer(
-            application(self.intake, StreamHandler),
+            door,
             ssl_options=self._tls,
             max_header_size=16 << 10,
             max_body_size=READ_AND_DROPPED,
             max_buffer_size=READ_AND_DROPPED,
-            idle_connection_timeout=75,
-            body_timeout=30,
         )
+        server.door = door
+        server.conn_params.header_timeout = None  # the door sees to it
         # A device reconnects before its old connection is known to be dead.
         server.limit = lambda: 2 * self.intake.config.max_patients + 64
         sockets = bind_sockets(self._settings.port("http"), self._settings.listen, backlog=1024)

@@ -11,6 +11,7 @@ from holter.frame import MAGIC, encode
 from holter.ingest.intake import Intake
 from holter.ingest.measures import Measures
 from holter.ingest.records import scan
+from holter.ingest.refusal import RefusalError
 from holter.keys import DeviceKeys, mac_key
 
 NOW = 1_760_000_000_000_000
@@ -55,6 +56,7 @@ class Way:
             (s.name, *s.labels.values()): s.value
             for metric in self.measures.metrics.registry.collect()
             for s in metric.samples
+            if s.name.startswith("holter_")
         }
         return self.commits.records, devices, list(devices), counts
 
@@ -100,10 +102,37 @@ def test_datagrams_too(rounds):
     assert quick.told() == slow.told()
 
 
+posts = st.tuples(
+    st.sampled_from("ab"),
+    st.integers(0, 6) | st.sampled_from([0.001, 0.9981, 0.5, 30.0, 55.0, 355.0, 359.5, 1000.0]),
+    st.sampled_from([1, 250, 251, 625, 2500]),
+    st.sampled_from([250.0, 257.3]),
+    st.integers(0, 1),
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(posts, max_size=6))
+def test_posts_of_up_to_ten_seconds_too(rows):
+    quick, slow = Way(), Way(slow=True)
+    for device, second, n, fs, value in rows:
+        chunk = Chunk(device, NOW - 60 * S + round(second * S), fs, np.full(n, value, np.int16))
+        found = []
+        for way in (quick, slow):
+            try:
+                placed = way.intake.offer(chunk, timed=True)
+            except RefusalError as refusal:
+                found.append((refusal.code, refusal.field))
+            else:
+                found.append((placed.t0, placed.accepted, placed.conflicting))
+        assert found[0] == found[1]
+    assert quick.told() == slow.told()
+
+
 def test_what_goes_on_takes_the_lane(monkeypatch):
     way = Way()
     way.take(frame(second=0))
-    monkeypatch.setattr(way.intake, "offer", None)  # whoever goes the general way now fails
+    monkeypatch.setattr(way.intake, "_place", None)  # whoever goes the general way now fails
     assert [t.accepted for t in way.take(frame(second=1) + frame(second=2) + frame(second=9))] == [250] * 3
     assert way.intake.take_datagrams([frame(second=10)]) == []
     (found,) = scan(way.commits.records[-1], final=True).chunks
