@@ -151,7 +151,7 @@ def _worker(engine: Engine, store: str, folder: Path) -> Worker:
 def _model(engine: Engine) -> Model:
     """Of the windows that end now."""
     slots = _slots(engine)
-    features = window_features(engine.state, slots, engine.window, np.zeros(len(slots), np.bool_))
+    features = window_features(engine.state, slots, engine.window)
     ordered = np.nan_to_num(ordered_score(features))
     rng = np.random.default_rng(0)
     features = np.where(np.isfinite(features), features, rng.random(features.shape)).astype(np.float32)
@@ -194,7 +194,7 @@ def _window_alone(engine: Engine, times: int = 3) -> float:
     for _ in range(times):
         for first in range(0, len(slots), size):
             some = slots[first : first + size]
-            features = window_features(engine.state, some, engine.window, np.ones(len(some), np.bool_))
+            features = window_features(engine.state, some, engine.window)
             fuse(engine.model.score(select(NAMES, features, engine.model.names)), ordered_score(features))
     return (time.process_time() - began) / times / len(slots)
 

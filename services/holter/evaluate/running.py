@@ -14,11 +14,11 @@ from holter.evaluate.playing import LEARNING_SECONDS, Batch, Outcome, Setup, joi
 from holter.inference.warm import warm
 from holter.model.fit import MIN_ROWS
 from holter.refit.train import Trained, train
-from holter.signal.features import FEATURES
+from holter.signal.features import FEATURES, LOOKAHEAD
 from holter.window import WindowScores
 
 _SLICE = 30
-_CAUGHT_UP = LEARNING_SECONDS + 2
+_CAUGHT_UP = LEARNING_SECONDS + LOOKAHEAD + 2
 """By then the last learning window is out at any rate, and the next one is not."""
 
 

@@ -16,7 +16,7 @@ from holter.chunk import MICROSECONDS, Chunk
 from holter.model.fusion import fuse
 from holter.model.pipeline import Model, select
 from holter.signal import lethal
-from holter.signal.features import NAMES, ordered_score, window_features
+from holter.signal.features import LOOKAHEAD, NAMES, ordered_score, window_features
 from holter.signal.filters import BLOCK
 from holter.signal.measures import N as MEASURES
 from holter.signal.measures import learn, measure
@@ -32,8 +32,8 @@ _SETTLED = 15
 """Seconds after which the filters and levels of a new patient can be learnt from."""
 _DOUBT = 0.3
 """VT/VF score from which nothing is learnt."""
-_AT_ONCE, _WINDOWS_AT_ONCE = 2048, 256
-"""Rows of a tick, and of its windows: what is made for each on the way fits the processor's caches, and no more."""
+_AT_ONCE = 2048
+"""Rows of a tick: what is made for each on the way fits the processor's caches, and no more."""
 _log = structlog.get_logger()
 
 
@@ -48,12 +48,12 @@ class Tick:
         measures: shape (n, 24), float32, `signal.measures.NAMES`.
         extra: shape (n, 5), see `signal.measures.measure`.
         rhythm: shape (n,), dtype RHYTHM.
-        quality: shape (n,), of the window that ends now.
+        quality: shape (n,), of the last `window` seconds.
         quality_now: shape (n,), of the last 4 s.
         flat: shape (n,), bool, the second is constant.
         holes: shape (n,), float32, share of samples that never came.
         arrived: shape (n,), int64, when what completed the second came to ingest, µs since the epoch, 0 unknown.
-        windows: rows of this tick at which a window ends.
+        windows: rows of this tick of which a window ended `LOOKAHEAD` seconds ago.
         scores: those windows, or None when there are none.
     """
 
@@ -215,8 +215,8 @@ class Engine:
         measure(state, slots, measures, extra)
         probability = lethal.probability(measures)
         good, good_now, rhythm = np.empty(n, np.float32), np.empty(n, np.float32), np.zeros(n, RHYTHM)
-        quality(state, slots, self.window, good)
-        quality(state, slots, 4, good_now)
+        quality(state, slots, self.window, 0, good)
+        quality(state, slots, 4, 0, good_now)
         describe(state, slots, rhythm)
         ring = seconds % SECONDS
         flat = (state["pp_raw"][slots, ring] < FLAT_MILLIVOLTS) | (state["equal"][slots, ring] > FLAT_SHARE)
@@ -225,23 +225,19 @@ class Engine:
         state["hold"][slots] = ~(clean & (probability < _DOUBT))
         quiet = clean & (probability < 0.5) & (known >= _SETTLED * BLOCK)
         learn(state, slots, measures, extra, quiet)
-        windows = np.flatnonzero((seconds % self.interval == 0) & (known >= self.window * BLOCK))
-        scores = self._score(slots[windows], seconds[windows], good[windows], quiet[windows]) if len(windows) else None
+        ended = (seconds - LOOKAHEAD) % self.interval == 0
+        windows = np.flatnonzero(ended & (known >= (self.window + LOOKAHEAD) * BLOCK))
+        scores = self._score(slots[windows], seconds[windows] - LOOKAHEAD) if len(windows) else None
         return Tick(
             slots, seconds, probability, measures, extra, rhythm, good, good_now, flat, holes, taken.arrived, windows,
             scores,
         )  # fmt: skip
 
-    def _score(
-        self,
-        slots: NDArray[np.int64],
-        seconds: NDArray[np.int64],
-        good: NDArray[np.float32],
-        quiet: NDArray[np.bool_],
-    ) -> WindowScores:
+    def _score(self, slots: NDArray[np.int64], ends: NDArray[np.int64]) -> WindowScores:
         n = len(slots)
-        parts = [slice(first, first + _WINDOWS_AT_ONCE) for first in range(0, n, _WINDOWS_AT_ONCE)]
-        features = np.concatenate([window_features(self.state, slots[p], self.window, quiet[p]) for p in parts])
+        good = np.empty(n, np.float32)
+        quality(self.state, slots, self.window, LOOKAHEAD, good)
+        features = window_features(self.state, slots, self.window)
         ordered = ordered_score(features)
         forest, flagged = np.full(n, np.nan, np.float32), np.zeros(n, np.bool_)
         if self.model is not None:
@@ -249,7 +245,7 @@ class Engine:
             flagged = self.model.flagged(forest)
         return WindowScores(
             device_ids=tuple(self.device_ids[s] or "" for s in slots),
-            ends=seconds * MICROSECONDS,
+            ends=ends * MICROSECONDS,
             names=NAMES,
             features=features,
             ordered=ordered,

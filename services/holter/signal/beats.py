@@ -1,7 +1,7 @@
 """From a peak to a beat compared with the patient's own: a bank of slowly learnt templates, R-R measures, residuals.
 
-Features and constants: docs/detection.md. `ventricular` marks beats that are unlike every own normal beat and wide or
-gravely misshapen; it serves runs and reasons, the graded features serve the score.
+Features and constants: docs/detection.md. `ventricular` marks beats for runs and reasons; the graded features serve the
+score.
 """
 
 from typing import Any
@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holter.model.jit import njit
+from holter.signal.features import of_beat, ventricular
 from holter.signal.filters import FS
-from holter.signal.patient import BEATS, CLUSTERS, RING, TEMPLATE
+from holter.signal.patient import BEATS, CLUSTERS, RING, SECONDS, TEMPLATE
 from holter.signal.qrs import SETTLE
+from holter.signal.quality import HF_LIMIT
 
 _BEFORE, _AFTER, _LAG = 30, 40, 12
 _JOIN = 0.85
@@ -68,17 +70,21 @@ def own_normal(rec: Any, k: int) -> bool:
 
 @njit(fastmath=True)
 def _segment(rec: Any, peak: int, seg: NDArray[np.float32]) -> int:
-    """Find R, the largest deflection in -128..+32 ms of the peak, and copy the beat with its lag margins; returns R."""
-    window = np.empty(41, np.float32)
-    for j in range(41):
-        window[j] = rec.shape[(peak - 32 + j) % RING]
-    middle = np.sort(window)[20]
+    """Find R and copy the beat with its lag margins; returns R.
+
+    R is the largest deflection in -160..+32 ms of the peak from the median of 600 ms around: that of the beat alone
+    would lie within a wide QRS, and R at its edge.
+    """
+    around = np.empty(38, np.float32)
+    for j in range(38):
+        around[j] = rec.shape[(peak - 116 + 4 * j) % RING]
+    middle = np.sort(around)[19]
     best, at = -1.0, 0
-    for j in range(41):
-        d = abs(window[j] - middle)
+    for j in range(49):
+        d = abs(rec.shape[(peak - 40 + j) % RING] - middle)
         if d > best:
             best, at = d, j
-    r = peak - 32 + at
+    r = peak - 40 + at
     first = r - _BEFORE - _LAG
     for j in range(TEMPLATE + 2 * _LAG):
         seg[j] = rec.shape[(first + j) % RING]
@@ -185,7 +191,7 @@ def _beat(rec: Any, peak: int) -> None:
         high = max(high, beat[j])
     if rec.amp > 0 and high - low < min(_SMALLEST, 0.4 * rec.amp):
         return
-    if known and rec.skipped < 4:
+    if known and rec.noisy and rec.skipped < 4:
         faint = energy < 0.15 * rec.bank_norm[nearest] ** 2 and best < 0.95
         if faint or (0.0 < rr < 0.28 and best < previous.corr):
             rec.skipped += 1
@@ -217,9 +223,9 @@ def _beat(rec: Any, peak: int) -> None:
         now.cnx = 0.02 * (1.0 - best) / (0.02 + c30)
         now.wid = max(0.0, width / max(rec.bank_width[d], 1.0) - 1.0)
         now.joint = now.prem * np.sqrt(now.resn)
-        unlike = now.resx > 0.35 and best < 0.9
-        if unlike and (now.wid > 0.2 or best < 0.6):
-            now.ventricular = 1
+        features = np.empty(8, np.float32)
+        of_beat(now, features)
+        now.ventricular = 1 if ventricular(features) else 0
         rec.own_noise[0, rec.own_n % 24] = now.resn
         rec.own_noise[1, rec.own_n % 24] = 1.0 - best
         rec.own_n += 1
@@ -249,6 +255,16 @@ def _beat(rec: Any, peak: int) -> None:
 
 
 @njit()
+def _noisy(rec: Any) -> bool:
+    """Whether muscle noise of the last 4 s is beyond the quality index's limit."""
+    noise = np.empty(20, np.float32)
+    for k in range(4):
+        s = 5 * ((rec.second - k) % SECONDS)
+        noise[5 * k : 5 * k + 5] = rec.noise[s : s + 5]
+    return bool(np.sort(noise)[10] > HF_LIMIT * rec.amp)
+
+
+@njit()
 def settle(rec: Any, now: int) -> None:
     """Turn the queued peaks that nothing can undo any more into beats.
 
@@ -256,6 +272,7 @@ def settle(rec: Any, now: int) -> None:
         rec: a PATIENT record whose rings hold all samples below `now`.
         now: number of the next sample.
     """
+    rec.noisy = 1 if _noisy(rec) else 0
     while rec.pend_n > 0 and rec.pend_i[0] + SETTLE <= now:
         _beat(rec, rec.pend_i[0])
         rec.pend_n -= 1

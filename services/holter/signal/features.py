@@ -1,21 +1,18 @@
-"""Features of a window: of each, the largest over the window's beats, or the window against the patient's own past.
+"""Features of a window: those of its most abnormal beat, each relative to the patient's own normal.
 
-All are dimensionless, relative to the patient's own normal; the constants (eps, centre, scale) put ln(f + eps) on one
-scale for the population. Sources and measured worth: docs/detection.md.
+All are dimensionless; the constants (eps, centre, scale) put ln(f + eps) on one scale for the population. Sources and
+measured worth, also of what was left out: docs/detection.md, docs/model.md.
 """
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import rfft
 
 from holter.model.jit import njit
 from holter.model.spec import FeatureSpec, standardise
 from holter.signal.filters import FS
 from holter.signal.patient import BEATS
-from holter.signal.ring import newest
 
 FEATURES: tuple[FeatureSpec, ...] = (
     # shape: unlike the patient's own normal beats
@@ -29,110 +26,113 @@ FEATURES: tuple[FeatureSpec, ...] = (
     FeatureSpec("rr_change", "rhythm", 0.05, -1.41, 0.92),
     # early and misshapen at once
     FeatureSpec("premature_residual", "joint", 0.02, -2.69, 1.31),
-    # the window's spectrum against the patient's own
-    FeatureSpec("band_rise", "spectrum", 0.05, -1.44, 1.06),
-    FeatureSpec("tilt", "spectrum", 0.05, -1.44, 0.86),
-    # the window's moments against the patient's own
-    FeatureSpec("spread", "moments", 0.02, -2.39, 0.82),
-    FeatureSpec("kurtosis", "moments", 0.02, -1.92, 0.93),
 )
-NAMES = tuple(f.name for f in FEATURES)
-BEAT_FEATURES = 8
-_SHAPE, _RHYTHM, _JOINT = slice(0, 4), slice(4, 7), slice(7, 8)
-RHYTHM_WEIGHT = 0.3
-_EDGES = (0.5, 4.0, 8.0, 15.0, 25.0, 40.0)
-_OWN_RATE = 0.02
+NAMES = tuple(spec.name for spec in FEATURES)
+LOOKAHEAD = 2
+"""Seconds after its end at which a window is judged: by then its last beat is final, and most often the R-R after it is
+known, which tells a compensatory pause."""
+RHYTHM_WEIGHT = 0.8
+_SHAPE = 4
+_EPS = np.array([spec.eps for spec in FEATURES])
+_CENTRE = np.array([spec.centre for spec in FEATURES])
+_SCALE = np.array([spec.scale for spec in FEATURES])
+
+
+_LOG_ODDS = np.array([0.752, 0.747, 0.748, 1.812, 0.0, 0.685, 0.363, 0.363])
+_BIAS = -1.802
 
 
 @njit()
-def _beats(rec: Any, samples: int, out: NDArray[np.float32]) -> None:
-    out[:] = 0.0
-    seen = 0
+def _z(f: NDArray[np.float32], k: int) -> float:
+    return float((np.log(max(f[k], np.float32(0.0)) + _EPS[k]) - _CENTRE[k]) / _SCALE[k])
+
+
+@njit()
+def ventricular(f: NDArray[np.float32]) -> bool:
+    """Whether a beat is rather ventricular than not: logistic regression on its own features, without compensation.
+
+    Args:
+        f: shape (8,), columns NAMES; compensation is not known yet when a beat is found, and does not count.
+    """
+    odds = _BIAS
+    for k in range(f.size):
+        odds += _LOG_ODDS[k] * _z(f, k)
+    return bool(odds > 0)
+
+
+@njit()
+def _severity(f: NDArray[np.float32]) -> float:
+    """Ordered score of one beat: mean z of the shape features and `RHYTHM_WEIGHT` of the mean z of the others."""
+    shape, uneven = 0.0, 0.0
+    for k in range(f.size):
+        if k < _SHAPE:
+            shape += _z(f, k)
+        else:
+            uneven += _z(f, k)
+    return float(shape / _SHAPE + RHYTHM_WEIGHT * uneven / (f.size - _SHAPE))
+
+
+@njit()
+def of_beat(b: Any, out: NDArray[np.float32]) -> None:
+    """Features of one beat, dtype BEAT: shape (8,), columns NAMES, overwritten."""
+    out[0], out[1], out[2], out[3] = b.resx, b.cnx, b.wid, b.res
+    out[4], out[5], out[6], out[7] = b.comp, b.pm_x, b.drr, b.joint
+
+
+@njit()
+def _worst(rec: Any, first: int, end: int, out: NDArray[np.float32]) -> None:
+    """Features of the most abnormal beat with R in first .. end - 1; NaN with fewer than two, or without an own one."""
+    one = np.empty(out.size, np.float32)
+    out[:] = np.nan
+    highest, seen = -np.inf, 0
     for j in range(min(rec.beat_n, BEATS)):
         b = rec.beats[(rec.beat_n - 1 - j) % BEATS]
-        if b.r < rec.n - samples:
+        if b.r >= end:
+            continue
+        if b.r < first:
             break
         seen += 1
-        out[0] = max(out[0], b.resx)
-        out[1] = max(out[1], b.cnx)
-        out[2] = max(out[2], b.wid)
-        out[3] = max(out[3], b.res)
-        out[4] = max(out[4], b.comp)
-        out[5] = max(out[5], b.pm_x)
-        out[6] = max(out[6], b.drr)
-        out[7] = max(out[7], b.joint)
+        of_beat(b, one)
+        severity = _severity(one)
+        if severity > highest:
+            highest = severity
+            out[:] = one
     if seen < 2 or rec.bank_seen[rec.dominant] < 8:
         out[:] = np.nan
 
 
 @njit()
-def _collect(
-    state: NDArray[np.void],
-    slots: NDArray[np.int64],
-    samples: int,
-    beats: NDArray[np.float32],
-    raw: NDArray[np.float32],
-) -> None:
+def _collect(state: NDArray[np.void], slots: NDArray[np.int64], samples: int, out: NDArray[np.float32]) -> None:
     for i in range(slots.size):
         rec = state[slots[i]]
-        _beats(rec, samples, beats[i])
-        newest(rec.raw, rec.n, raw[i])
+        end = rec.n - LOOKAHEAD * FS
+        _worst(rec, end - samples, end, out[i])
 
 
-def _spectrum(raw: NDArray[np.float32]) -> NDArray[np.floating]:
-    """The ln power of five bands, tilt, ln SD and ln kurtosis of each window, shape (n, 8)."""
-    n = raw.shape[1]
-    edges = [round(e * n / FS) for e in _EDGES]
-    x = raw - raw.mean(axis=1, keepdims=True)
-    spectrum = rfft(x * np.hanning(n).astype(np.float32), axis=1)[:, : edges[-1]]
-    power = spectrum.real**2 + spectrum.imag**2
-    bands = np.log(np.stack([power[:, a:b].sum(axis=1) for a, b in pairwise(edges)], axis=1) + 1e-9)
-    square = x * x
-    m2 = square.mean(axis=1) + 1e-12
-    m4 = np.einsum("ij,ij->i", square, square) / n
-    tilt = bands[:, 0] - bands[:, 2]
-    return np.column_stack([bands, tilt, 0.5 * np.log(m2), np.log(m4 / m2**2 + 1e-9)])
-
-
-def window_features(
-    state: NDArray[np.void], slots: NDArray[np.int64], seconds: int, learn: NDArray[np.bool_]
-) -> NDArray[np.float32]:
-    """Features of the window that ends now.
+def window_features(state: NDArray[np.void], slots: NDArray[np.int64], seconds: int) -> NDArray[np.float32]:
+    """Features of the window that ended `LOOKAHEAD` seconds ago.
 
     Args:
-        state: shape (capacity,), dtype PATIENT; the own spectrum of the patients in `learn` follows.
+        state: shape (capacity,), dtype PATIENT.
         slots: shape (n,).
         seconds: length of the window, at most 10.
-        learn: shape (n,), whose window is a clean, quiet one.
 
     Returns:
-        Shape (n, 12), float32, columns NAMES; NaN while a patient's own normal is not known.
+        Shape (n, 8), float32, columns NAMES; NaN while a patient's own normal is not known.
     """
-    n, samples = len(slots), seconds * FS
-    beats, raw = np.empty((n, BEAT_FEATURES), np.float32), np.empty((n, samples), np.float32)
-    _collect(state, slots, samples, beats, raw)
-    now = _spectrum(raw)
-    own, known = state["spec"][slots], state["spec_n"][slots]
-    change = np.where((known >= 3)[:, None], now - own, np.nan)
-    features = np.column_stack(
-        [beats, change[:, :5].max(axis=1), np.abs(change[:, 5]), np.abs(change[:, 6]), np.abs(change[:, 7])]
-    ).astype(np.float32)
-    rate = np.maximum(1.0 / (known + 1), _OWN_RATE)[:, None] * learn[:, None]
-    state["spec"][slots] = own + rate * (now - own)
-    state["spec_n"][slots] = known + learn
+    features = np.empty((len(slots), len(FEATURES)), np.float32)
+    _collect(state, slots, seconds * FS, features)
     return features
 
 
 def ordered_score(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The ordered rule score: mean shape and joint z, and 0.3 of the mean rhythm z; needs no fit and no other patient.
+    """The ordered rule score: mean z of shape, and `RHYTHM_WEIGHT` of the others; needs no fit and no other patient.
 
     Args:
-        features: shape (n, 12), columns NAMES.
+        features: shape (n, 8), columns NAMES.
 
     Returns:
         Shape (n,), float32; NaN while a patient's own normal is not known.
     """
-    z = standardise(features[:, :BEAT_FEATURES], FEATURES[:BEAT_FEATURES])
-    shape = z[:, _SHAPE].mean(axis=1)
-    uneven = np.column_stack([z[:, _RHYTHM], z[:, _JOINT]]).mean(axis=1)
-    return np.asarray(shape + RHYTHM_WEIGHT * uneven, np.float32)
+    z = standardise(features, FEATURES)
+    return np.asarray(z[:, :_SHAPE].mean(axis=1) + RHYTHM_WEIGHT * z[:, _SHAPE:].mean(axis=1), np.float32)

@@ -10,8 +10,6 @@ from holter.signal.filters import SECTIONS
 
 RING = 1024
 """Samples of the filtered rings: 4 s of history and one block."""
-RAW = 2560
-"""Samples of the unfiltered ring: a 10 s window and what a filter's delay hides."""
 SECONDS = 16
 """Seconds of the per-second rings."""
 CLUSTERS = 8
@@ -22,8 +20,6 @@ LEARN = 300
 """Seconds of a patient's own baseline."""
 LEARNED = 9
 """Measures that have an own baseline: see `signal.measures.BASELINES`."""
-SPECTRUM = 8
-"""Slowly followed logs of band powers and moments: see `signal.features`."""
 
 BEAT = np.dtype(
     [
@@ -42,7 +38,7 @@ BEAT = np.dtype(
         ("drr", np.float32),  # |change of RR| / median
         ("joint", np.float32),  # prematurity x sqrt(residual)
         ("cluster", np.int32),
-        ("ventricular", np.int32),  # 1: wide or misshapen, unlike any own normal
+        ("ventricular", np.int32),  # 1: by `features.ventricular`
     ],
     align=True,
 )
@@ -53,7 +49,6 @@ PATIENT = np.dtype(
         ("n", np.int64),  # samples seen
         ("second", np.int64),  # event time of the end of the last block, s since the epoch
         ("zi", np.float64, (SECTIONS, 2)),
-        ("raw", np.float32, (RAW,)),
         ("lethal", np.float32, (RING,)),
         ("slow", np.float32, (RING // 2,)),
         ("shape", np.float32, (RING,)),
@@ -80,6 +75,7 @@ PATIENT = np.dtype(
         ("cand_h", np.float32),
         ("cand_i", np.int64),
         ("last_h", np.float32),
+        ("last_s", np.float32),  # steepest change, mV in 12 ms
         ("last_i", np.int64),
         ("back_h", np.float32),
         ("back_i", np.int64),
@@ -89,6 +85,7 @@ PATIENT = np.dtype(
         ("pend_i", np.int64, (4,)),
         ("pend_h", np.float32, (4,)),
         ("pend_n", np.int64),
+        ("noisy", np.int8),  # 1: muscle noise in the last 4 s: a beat has to look like one
         # beats
         ("beats", BEAT, (BEATS,)),
         ("beat_n", np.int64),
@@ -113,8 +110,6 @@ PATIENT = np.dtype(
         ("learn", np.float32, (LEARN, LEARNED)),
         ("learn_n", np.int64),
         ("base", np.float32, (LEARNED,)),
-        ("spec", np.float32, (SPECTRUM,)),
-        ("spec_n", np.int64),
         ("hold", np.int8),  # 1: do not learn now
     ],
     align=True,
@@ -122,7 +117,7 @@ PATIENT = np.dtype(
 
 BASELINE = (
     "rr2", "rr2_n", "rr_med", "irr", "irr_n", "own_noise", "own_n", "bank", "bank_norm", "bank_count", "bank_seen",
-    "bank_prem", "bank_width", "dominant", "amp", "learn_n", "base", "spec", "spec_n", "peaks", "peak_n",
+    "bank_prem", "bank_width", "dominant", "amp", "learn_n", "base", "peaks", "peak_n",
 )  # fmt: skip
 """What another worker needs to go on from here; the rest fills itself within seconds."""
 

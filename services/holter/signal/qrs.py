@@ -1,7 +1,8 @@
 """Beat detection, streamed: peaks of the 120 ms mean of |6-16 Hz|, an adaptive threshold, search-back, pruning.
 
 Thresholds after Pan & Tompkins (IEEE TBME 1985;32:230) and Christov (BioMed Eng OnLine 2004;3:28), with constants
-measured on the development records (docs/detection.md). A peak is final about 0.45 s after R.
+measured on the development records (docs/detection.md). Of two peaks that are too near, slope tells the QRS from a T or
+P wave (Pan & Tompkins), and energy with it. A peak is final about 0.45 s after R.
 """
 
 from typing import Any
@@ -11,10 +12,14 @@ from numpy.typing import NDArray
 
 from holter.model.jit import njit
 from holter.signal.filters import BLOCK, FS
+from holter.signal.patient import RING
 
 _MEAN = 30  # 120 ms
 _REFRACTORY = 50  # 200 ms
-_NEAR = 90  # 360 ms: a T wave may come
+_NEAR = 90  # 360 ms: no beat is searched for that soon after one
+_T_WAVE = 105  # 420 ms: nor does one come later
+_P_WAVE = 75  # 300 ms
+_SHORTEST = 62  # 248 ms: no heart beats twice within, but in flutter
 _THRESHOLD = 0.42
 SETTLE = 108
 """Samples after a peak until no later one can undo it and its whole beat has been seen."""
@@ -26,18 +31,32 @@ def _level(peaks: NDArray[np.float32]) -> float:
     return float(0.5 * (order[3] + order[4]))
 
 
+@njit(fastmath=True)
+def _slope(rec: Any, i: int) -> float:
+    """Steepest change within 12 ms of the shape band, mV, of the beat whose envelope has its peak at i."""
+    steepest = np.float32(0.0)
+    for j in range(i - 40, i + 6):
+        steepest = max(steepest, abs(rec.shape[j % RING] - rec.shape[(j - 3) % RING]))
+    return float(steepest)
+
+
 @njit()
 def _accept(rec: Any, i: int, h: float, level: float) -> None:
     """A peak is found: prune its neighbours, follow the level, queue it."""
-    k = rec.pend_n
-    if k > 0:
-        gap = i - rec.pend_i[k - 1]
-        before = rec.pend_h[k - 1]
-        if gap < 75 and before < 0.6 * h:
-            rec.pend_n -= 1
-            k -= 1
-        elif gap < 100 and h < 0.5 * before:
+    s = _slope(rec, i)
+    gap = i - rec.last_i
+    if rec.last_s > 0:
+        higher, steeper = h / rec.last_h, s / rec.last_s
+        if gap < _T_WAVE and (higher < 0.3 or (higher < 1.0 and steeper < 0.5)):
             return
+        both = gap < _P_WAVE and higher > 1.5 and steeper > 1.5
+        if gap < _SHORTEST:
+            if higher * steeper < 1.0:
+                return
+            both = True
+        if both and rec.pend_n > 0:
+            rec.pend_n -= 1
+    k = rec.pend_n
     if k == 4:  # cannot be with the refractory time, but a queue is bounded
         for q in range(3):
             rec.pend_i[q] = rec.pend_i[q + 1]
@@ -54,7 +73,7 @@ def _accept(rec: Any, i: int, h: float, level: float) -> None:
         if 0.24 < rr < 2.5:
             rec.mean_rr = rr if rec.mean_rr == 0 else rec.mean_rr + 0.125 * (rr - rec.mean_rr)
     rec.last_i = i
-    rec.last_h = h
+    rec.last_h, rec.last_s = h, s
     rec.back_h = 0.0
 
 
@@ -97,9 +116,8 @@ def scan(rec: Any, qrs: NDArray[np.float32]) -> None:
             rec.cand_i = i
             rec.cand_h = e
         elif i - rec.cand_i >= _MEAN:
-            if not (rec.cand_i - rec.last_i < _NEAR and rec.cand_h < 0.6 * rec.last_h):
-                _accept(rec, rec.cand_i, rec.cand_h, level)
-                level = _level(rec.peaks)
+            _accept(rec, rec.cand_i, rec.cand_h, level)
+            level = _level(rec.peaks)
             rec.cand_i = 0
         # the best peak below the threshold, should a beat be missing
         if rec.env_1 > rec.env_2 and rec.env_1 >= e and silence > _NEAR and rec.env_1 > rec.back_h:

@@ -17,13 +17,16 @@ GOOD = 0.5
 
 
 @njit()
-def quality(state: NDArray[np.void], slots: NDArray[np.int64], seconds: int, out: NDArray[np.float32]) -> None:
-    """Quality of the last `seconds` (at most 15): 1 clean, `GOOD` at a limit, 0 unusable.
+def quality(
+    state: NDArray[np.void], slots: NDArray[np.int64], seconds: int, ago: int, out: NDArray[np.float32]
+) -> None:
+    """Quality of the `seconds` that ended `ago` seconds ago, 15 at most together: 1 clean, `GOOD` at a limit, 0 bad.
 
     Args:
         state: shape (capacity,), dtype PATIENT.
         slots: shape (n,).
         seconds: length of the window.
+        ago: seconds since its end.
         out: shape (n,), float32, overwritten.
     """
     noise = np.empty(5 * SECONDS, np.float32)
@@ -31,7 +34,7 @@ def quality(state: NDArray[np.void], slots: NDArray[np.int64], seconds: int, out
         rec = state[slots[i]]
         total, square, holes = 0.0, 0.0, 0.0
         for k in range(seconds):
-            s = (rec.second - k) % SECONDS
+            s = (rec.second - ago - k) % SECONDS
             total += rec.wander_sum[s]
             square += rec.wander_sq[s]
             holes += rec.hole[s]
@@ -43,6 +46,6 @@ def quality(state: NDArray[np.void], slots: NDArray[np.int64], seconds: int, out
         wander = np.sqrt(max(square / n - (total / n) ** 2, 0.0)) / own
         worst = max(hf / HF_LIMIT, wander / WANDER_LIMIT)
         index = min(max(1.0 - 0.5 * worst, 0.0), 1.0)
-        if holes > 0.2 * seconds or rec.n < n:
+        if holes > 0.2 * seconds or rec.n < n + ago * BLOCK:
             index = 0.0
         out[i] = index

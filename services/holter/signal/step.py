@@ -116,6 +116,7 @@ def _break(rec: Any) -> None:
     """Samples are missing: no R-R interval spans the hole."""
     rec.beats[(rec.beat_n - 1) % BEATS].r = 0
     rec.last_i = rec.n
+    rec.last_s = 0.0
     rec.pend_n = 0
     rec.cand_i = 0
     rec.back_h = 0.0
@@ -145,7 +146,6 @@ def _open(rec: Any, second: int, hole: float, lead_off: bool, first: float) -> N
 def _take(rec: Any, x: NDArray[np.float32], bands: NDArray[np.float32]) -> None:
     """Take a filtered second in: rings, figures, beats, template correlation."""
     s = rec.second % SECONDS
-    append(rec.raw, rec.n, x)
     append(rec.lethal, rec.n, bands[LETHAL])
     append(rec.shape, rec.n, bands[SHAPE])
     append(rec.slow, rec.n // 2, bands[SLOW, ::2])

@@ -15,6 +15,7 @@ from holter.inference.outbox import Outbox
 from holter.inference.telemetry import Telemetry
 from holter.inference.worker import Parts, Worker
 from holter.metrics import Metrics
+from holter.signal.features import FEATURES, LOOKAHEAD
 from holter.sim.ward import ward
 from holter.store.protocol import StoreUnavailableError
 from holter.store.sqlite import SqliteStore
@@ -105,9 +106,8 @@ def test_from_store_to_outbox_and_scores(patients):
     assert (patients.devices[1], Kind.VENTRICULAR_TACHYCARDIA) in raised
     assert (patients.devices[2], Kind.ECTOPY) in raised
     assert not [e for e in patients.told() if e.device_id == patients.devices[0]]
-    start = BASE // MICROSECONDS
-    assert patients.windows() == {(d, start + k) for d in patients.devices for k in range(10, 131, 5)}
-    assert patients.value("holter_inference_windows_total") == 3 * 25
+    assert patients.windows() == windows_until(patients, 130)
+    assert patients.value("holter_inference_windows_total") == 3 * 24
     assert patients.value("holter_inference_patients") == 3
     assert (
         patients.value("holter_alerts_total", category="physiological", priority="high", kind="ventricular_tachycardia")
@@ -132,7 +132,7 @@ def test_from_arrival_to_commit_is_measured_for_each_second_and_each_window(pati
     monkeypatch.setattr(patients.outbox, "commit", slow)
     patients.live(30)
     assert delays(patients, "life_threatening") == (3 * 30, pytest.approx(0.25 + 0.125))
-    assert delays(patients, "window") == (3 * 5, pytest.approx(0.25 + 0.125))
+    assert delays(patients, "window") == (3 * 4, pytest.approx(0.25 + 0.125))
 
 
 def test_what_a_failed_commit_decided_is_measured_when_it_is_decided_again(patients, monkeypatch):
@@ -163,8 +163,8 @@ def test_a_restart_measures_what_it_catches_up_with_and_not_what_it_only_reads_a
     patients.cycle()
     # Ten seconds arrived while it was down, 9.25 to 0.25 s ago.
     assert delays(patients, "life_threatening") == (3 * 10, pytest.approx(4.75))
-    assert delays(patients, "window") == (3 * 2, pytest.approx(2.75))
-    assert patients.value("holter_inference_windows_total") == 3 * 21
+    assert delays(patients, "window") == (3 * 2, pytest.approx(5.75))
+    assert patients.value("holter_inference_windows_total") == 3 * 20
 
 
 def test_arrivals_that_are_not_known_or_ahead_of_this_clock(patients):
@@ -176,7 +176,7 @@ def test_arrivals_that_are_not_known_or_ahead_of_this_clock(patients):
         patients.store.write_chunks([next(chunks) for chunks in patients.streams])
         patients.cycle()
     assert delays(patients, "life_threatening")[0] == 3 * 20
-    assert patients.value("holter_inference_windows_total") == 3 * 5
+    assert patients.value("holter_inference_windows_total") == 3 * 4
 
 
 @pytest.mark.parametrize("at", [20, 63, 66, 90, 125])
@@ -237,7 +237,7 @@ def test_scores_wait_for_a_store_that_is_away(patients):
     assert any(e.kind is Kind.VENTRICULAR_TACHYCARDIA for e in patients.told())
     broken.failing = set()
     patients.live(1)
-    assert len(patients.windows()) == 3 * 13
+    assert len(patients.windows()) == 3 * 12
     assert patients.value("holter_store_errors_total") > 0
 
 
@@ -251,8 +251,7 @@ def test_a_failed_read_is_made_good(patients):
     patients.live(10, cycle=False)
     broken.failing = set()
     patients.live(10)
-    start = BASE // MICROSECONDS
-    assert patients.windows() == {(d, start + k) for d in patients.devices for k in range(10, 41, 5)}
+    assert patients.windows() == windows_until(patients, 40)
 
 
 def test_the_strip_around_an_alert_is_kept(patients):
@@ -300,7 +299,6 @@ def test_who_has_been_gone_for_an_hour_is_let_go_of(patients):
 def test_a_model_is_swapped_between_two_windows(patients, tmp_path):
     from holter.config import RefitConfig
     from holter.refit.train import train
-    from holter.signal.features import FEATURES
 
     patients.live(70)
     windows = patients.store.read_windows(0, 10_000, 0)
@@ -309,22 +307,23 @@ def test_a_model_is_swapped_between_two_windows(patients, tmp_path):
     patients.worker.use(model, patients.now)
     patients.live(70)
     scores = patients.store.read_windows(0, 10_000, 0)
-    start = BASE // MICROSECONDS
-    assert {(d, start + k) for d in patients.devices for k in range(10, 141, 5)} == patients.windows()
-    assert set(scores.revision[scores.ends <= BASE + 70 * MICROSECONDS].tolist()) == {0}
-    assert set(scores.revision[scores.ends > BASE + 70 * MICROSECONDS].tolist()) == {7}
+    assert patients.windows() == windows_until(patients, 140)
+    swapped = BASE + (70 - LOOKAHEAD) * MICROSECONDS
+    assert set(scores.revision[scores.ends <= swapped].tolist()) == {0}
+    assert set(scores.revision[scores.ends > swapped].tolist()) == {7}
     assert patients.value("holter_model_revision") == 7
 
 
 def windows_until(patients, last):
+    """Of all windows that are judged once the second `last` has been."""
     start = BASE // MICROSECONDS
-    return {(d, start + k) for d in patients.devices for k in range(10, last + 1, 5)}
+    return {(d, start + k) for d in patients.devices for k in range(10, last - LOOKAHEAD + 1, 5)}
 
 
 def test_what_feed_and_store_both_bring_is_judged_once(patients):
     patients.fed(130)
     assert patients.windows() == windows_until(patients, 130)
-    assert patients.value("holter_inference_windows_total") == 3 * 25
+    assert patients.value("holter_inference_windows_total") == 3 * 24
     assert patients.value("holter_late_chunks_total") == 0
     assert delays(patients, "life_threatening") == (3 * 130, pytest.approx(0.0))
     raised = [(e.device_id, e.kind) for e in patients.told() if e.event is Transition.RAISED]
@@ -343,7 +342,7 @@ def test_a_backlog_that_the_store_gets_after_an_outage_changes_nothing(patients)
     patients.fed(20)
     assert patients.told()[: len(told)] == told
     assert patients.windows() == windows_until(patients, 160)
-    assert patients.value("holter_inference_windows_total") == 3 * 31
+    assert patients.value("holter_inference_windows_total") == 3 * 30
     assert patients.value("holter_late_chunks_total") == 0
 
 
@@ -358,7 +357,7 @@ def test_a_gap_of_the_feed_is_filled_from_the_store(patients):
     patients.cycle()
     assert not patients.worker.waiting
     patients.fed(20)
-    assert patients.windows() == windows_until(patients, 60)
+    assert patients.windows() == windows_until(patients, 62)
     assert patients.value("holter_gap_samples_total", reason="missing") == 0
 
 
