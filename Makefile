@@ -9,7 +9,7 @@ DATA ?=
 QUICK ?=
 BENCH ?=
 
-.PHONY: help setup lock demo lint test integration soak images e2e test-browser test-rules cluster-demo evaluate bench scale chaos clean
+.PHONY: help setup lock demo lint test integration soak images e2e test-browser test-rules docs cluster-demo evaluate bench scale chaos clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,11 @@ test-browser: setup ## the console in a real Chromium (CHROMIUM=…, Debian's by
 	@test -n "$${CHROMIUM:-}" || scripts/need chromium chromium
 	$(BIN)/python -m pytest tests/browser
 
+docs: setup ## the documentation as pages in build/docs, strictly; its clients compiled and run against a real ingest
+	scripts/need cc build-essential
+	$(BIN)/sphinx-build -q -W --keep-going -b dirhtml docs build/docs
+	$(BIN)/python -m pytest tests/docs
+
 test-rules: setup ## promtool on all rules; every query of the dashboards on a real Prometheus and InfluxDB
 	scripts/need promtool prometheus
 	$(BIN)/python -m pytest tests/rules
@@ -90,4 +95,4 @@ chaos: setup ## the operator killed between any two writes, on the cluster of KU
 	$(BIN)/python -m pytest tests/integration -m chaos
 
 clean: ## the virtual environment, caches and local state
-	rm -rf .venv .holter .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .holter build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -12,9 +12,11 @@ from holter.inference.sinks.delivery import DeliveryMetrics
 from holter.inference.telemetry import Telemetry
 from holter.ingest.measures import Measures
 from holter.metrics import Metrics
+from holter.signal.features import NAMES
 from holter_operator.build.dashboards import dashboards
 from holter_operator.build.given import POD_MONITOR, PROMETHEUS_RULE
 from holter_operator.build.monitoring.cohort_rules import longest_wait
+from holter_operator.build.monitoring.patient_dashboard import FEATURES
 from holter_operator.build.podmonitor import pod_monitor
 from holter_operator.build.prometheusrule import prometheus_rule
 from holter_operator.observe.metrics import Metrics as OperatorMetrics
@@ -144,6 +146,10 @@ def test_voltage_is_shown_where_it_is_kept(make, full):
         return {panel["title"] for panel in board["panels"]}
 
     assert titles("Samples") - titles("Chunks") == {"Voltage"}
+
+
+def test_the_features_shown_first_are_there():
+    assert set(FEATURES) <= set(NAMES)
 
 
 def test_the_charts_files_are_up_to_date():

@@ -22,7 +22,7 @@ from holter_operator.build.monitoring.grafana import (
 _RANGE = "|> range(start: v.timeRangeStart, stop: v.timeRangeStop)"
 _DEVICE = 'r.device_id == "${device}"'
 _VOLTAGE = 'r._field == "voltage"'
-FEATURES = ("residual_own", "prematurity", "width", "spread")
+FEATURES = ("residual_own", "width", "prematurity", "rr_change")
 """Those that people ask for first; `feature` offers all."""
 
 
