@@ -91,7 +91,7 @@ bench: setup ## speed and cost beside the tutorial's pipeline: INFLUXDB_URL, INF
 scale: setup ## 1,000 cohorts on the control plane of KUBECONFIG with nodes that only pretend (COHORTS=…)
 	$(BIN)/python -m pytest tests/scale -s
 
-chaos: setup ## the operator killed between any two writes, on the cluster of KUBECONFIG and a real InfluxDB
+chaos: setup ## the operator killed between any two writes, workers killed and frozen: KUBECONFIG, a real InfluxDB
 	$(BIN)/python -m pytest tests/integration -m chaos
 
 clean: ## the virtual environment, caches and local state

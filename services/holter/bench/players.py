@@ -40,8 +40,9 @@ class Plan:
         post: seconds a JSON post holds.
         prefix: of the device ids.
         rhythms: of the patients, in turn.
+        onset: seconds of each minute at which they change.
         base: event time of the first sample, µs; 0: now.
-        until: wall clock (s) after which nothing is sent again.
+        patience: seconds after which what is not acknowledged is given up.
     """
 
     transport: str
@@ -53,6 +54,7 @@ class Plan:
     post: int = 1
     prefix: str = "bench"
     rhythms: tuple[str, ...] = ("resting",)
+    onset: float = 0.0
     base: int = 0
     patience: float = PATIENCE
 
@@ -320,7 +322,7 @@ async def _udp(load: _Load) -> None:
 
 async def send(plan: Plan) -> Sent:
     """Send it all."""
-    load = _Load(plan, record(plan.rhythms))
+    load = _Load(plan, record(plan.rhythms, onset=plan.onset))
     lanes = range(plan.connections)
     match plan.transport:
         case "json_http":

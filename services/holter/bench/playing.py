@@ -47,9 +47,14 @@ class Tape:
         return found
 
 
-def record(rhythms: Sequence[str] = ("resting",), templates: int = TEMPLATES, seconds: int = TEMPLATE_SECONDS) -> Tape:
-    """Let simulated patients (`holter.sim`) with these rhythms in turn live for so long."""
-    beds = ward([rhythms[i % len(rhythms)] for i in range(templates)], base=0, onset=0.0)
+def record(
+    rhythms: Sequence[str] = ("resting",),
+    templates: int = TEMPLATES,
+    seconds: int = TEMPLATE_SECONDS,
+    onset: float = 0.0,
+) -> Tape:
+    """Let simulated patients (`holter.sim`) with these rhythms in turn live for so long, changing at `onset` s."""
+    beds = ward([rhythms[i % len(rhythms)] for i in range(templates)], base=0, onset=onset)
     return Tape(np.stack([bed.patient.block(float(seconds)).reshape(seconds, FS) for bed in beds]))
 
 

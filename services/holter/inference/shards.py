@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from holter.chunk import SHARDS
 from holter.feed.client import Claim
 
-PATIENCE = 5.0
+PATIENCE = 4.0
 """Seconds without a sign of whoever held a shard, after which the standby takes it; the next one after twice that."""
 FRESH = 3.0
 """A claim older than this (three beats) is doubtful."""
