@@ -10,6 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 from tests.rules.given import NAMESPACE, OPERATOR, SERVICE, everything, tool
 
+from holter.alert import Kind
 from holter_operator.build.given import PROMETHEUS_RULE
 from holter_operator.build.monitoring import operator_rules
 from holter_operator.build.monitoring.rule import RUNBOOKS, group
@@ -102,6 +103,12 @@ def test_every_alert_has_a_runbook_and_every_runbook_its_alert():
         assert headings == ["Meaning", "Impact", "Diagnosis", "Mitigation"], alert
         assert text.startswith(f"# {alert}\n"), alert
         assert len(text) > 500, alert
+
+
+def test_no_alert_on_holter_has_the_name_of_one_on_a_patient():
+    """Both may come to one Alertmanager."""
+    of_patients = {"Holter" + "".join(word.capitalize() for word in kind.split("_")) for kind in Kind}
+    assert not of_patients & {alert for _, alert in rules()}
 
 
 def test_alerts_say_who_and_what():

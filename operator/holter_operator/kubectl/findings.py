@@ -184,7 +184,7 @@ def _of_figures(seen: Snapshot, now: Figures) -> Iterator[Finding]:
             Level.FAULT,
             f"{now.patients} patients are known, and no sample came within {now.seconds:.0f} s",
             "look at the way from the devices; nothing is to be done if the ward was emptied on purpose",
-            "HolterNoData",
+            "HolterNoSamples",
         )
     if now.requests and now.refused > 0.01 * now.requests:
         share = now.refused / now.requests

@@ -36,7 +36,7 @@ def test_a_cohort_that_is_well(snapshot):
 
 FAULTS = [
     ({"figures": measured(unowned=32)}, "32 of 64 shards have no worker", "HolterShardsUnowned"),
-    ({"figures": measured(samples=0)}, "12 patients are known, and no sample came", "HolterNoData"),
+    ({"figures": measured(samples=0)}, "12 patients are known, and no sample came", "HolterNoSamples"),
     ({"figures": measured(refused=6)}, "20% of requests are refused", "HolterIngestRefusing"),
     ({"figures": measured(stranger=6)}, "20% of requests have no valid token", "HolterDevicesUnauthorized"),
     ({"figures": measured(log=2.4e9)}, "62% full", "HolterLogFilling"),

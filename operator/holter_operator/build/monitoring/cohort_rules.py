@@ -102,7 +102,7 @@ def _intake(cohort: Cohort) -> tuple[Rule, ...]:
 
     return (
         Rule(
-            "HolterNoData",
+            "HolterNoSamples",
             f"{of.rate('holter_ingest_samples_total', over='2m')} == 0 and "
             f"sum(increase({of('holter_ingest_samples_total')}[1h])) > 0",
             "1m",
