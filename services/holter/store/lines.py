@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 import numpy as np
+import orjson
 
 from holter.alert import Acknowledgement, AlertEvent
 from holter.chunk import Chunk, shard_of
@@ -19,6 +20,7 @@ NANOSECONDS = 1000
 
 Value = float | int | bool | str
 
+_TRUTH = {False: b"false", True: b"true"}
 SCORES = ("ordered", "forest", "score", "quality")
 STATES = ("flagged", "alerted", "revision")
 _RESERVED = {*SCORES, *STATES, "_time", "_value", "_field", "_measurement", "device_id", "shard", "time"}
@@ -55,6 +57,11 @@ def chunk_key(name: bytes) -> bytes:
     return b"ecg_chunk,device_id=%b,shard=%d" % (name, shard_of(name.decode()))
 
 
+@lru_cache(1 << 17)
+def _score_key(device_id: str) -> bytes:
+    return b"ecg_score,device_id=%b,shard=%d" % (device_id.encode(), shard_of(device_id))
+
+
 def sample_lines(chunk: Chunk) -> bytes:
     """Layout `Samples`: one point a sample, in mV; the chunk's first point also says what the chunk was."""
     return _samples("ecg_signal", _device(chunk.device_id), chunk)
@@ -86,13 +93,20 @@ def score_lines(scores: WindowScores) -> Iterator[bytes]:
     """
     if taken := _RESERVED.intersection(scores.names):
         raise StoreRefusedError(f"features {sorted(taken)}: names that ecg_score has for something else; rename them")
-    columns = [getattr(scores, name).tolist() for name in (*SCORES, *STATES)]
-    names = (*SCORES, *STATES, *scores.names)
-    for device_id, end, features, *rest in zip(
-        scores.device_ids, scores.ends.tolist(), scores.features.tolist(), *columns, strict=True
+    heads = [f",{_key(name)}=".encode() for name in (*SCORES, *scores.names)]
+    numbers = np.column_stack([*(getattr(scores, name) for name in SCORES), scores.features]).astype(np.float32)
+    # The shortest text that is read back as the same float32, or null: seven times as quick as `repr`, value by value.
+    rows = orjson.dumps(np.ascontiguousarray(numbers), option=orjson.OPT_SERIALIZE_NUMPY)[2:-2].split(b"],[")
+    states = zip(scores.flagged.tolist(), scores.alerted.tolist(), scores.revision.tolist(), strict=True)
+    for device_id, end, row, (flagged, alerted, revision) in zip(
+        scores.device_ids, scores.ends.tolist(), rows, states, strict=True
     ):
-        fields = dict(zip(names, (*rest, *features), strict=True))
-        yield line("ecg_score", _device(device_id), fields, end * NANOSECONDS)
+        fields = b"".join(
+            [head + text for head, text in zip(heads, row.split(b","), strict=True) if text != b"null"]
+        )  # fmt: skip
+        yield b"%b flagged=%b,alerted=%b,revision=%di%b %d\n" % (
+            _score_key(device_id), _TRUTH[flagged], _TRUTH[alerted], revision, fields, end * NANOSECONDS,
+        )  # fmt: skip
 
 
 def alert_line(event: AlertEvent) -> bytes:

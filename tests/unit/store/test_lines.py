@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from line_protocol_parser import parse_line
 
 from holter.alert import Acknowledgement, AlertEvent, Kind, Priority, Transition
-from holter.chunk import Chunk
+from holter.chunk import Chunk, shard_of
 from holter.store import lines
 from holter.store.protocol import Baseline, StoreRefusedError, Strip
+from holter.window import WindowScores
 
 T = 1_700_000_000_000_000
 
@@ -121,3 +122,30 @@ def test_alerts_acknowledgements_strips_and_baselines_have_the_documented_tags()
     assert {(p["measurement"], p["tags"]["alert"], p["tags"]["device_id"]) for p in points} == {("ecg_strip", "x", "a")}
     (point,) = parsed(lines.baseline_line(Baseline("a", T, b"\x00\xff")))
     assert (point["measurement"], point["fields"], point["time"]) == ("ecg_baseline", {"payload": "AP8="}, T * 1000)
+
+
+def test_scores_are_read_back_as_the_same_float32_and_what_is_not_finite_has_no_field():
+    rng, n, names = np.random.default_rng(2), 50, ("a", "b,c", "d e")
+    features = (rng.normal(size=(n, 3)) * 10.0 ** rng.integers(-30, 30, (n, 3))).astype(np.float32)
+    features[::3, 1], features[::5, 2] = np.nan, np.inf
+    ordered = rng.normal(size=n).astype(np.float32)
+    scores = WindowScores(
+        tuple(f"bed-{i}" for i in range(n)), T + np.arange(n), names, features, ordered, np.full(n, np.nan, np.float32),
+        ordered * 2, np.ones(n, np.float32), np.arange(n) % 2 == 0, np.arange(n) % 3 == 0, np.arange(n, dtype=np.int32),
+    )  # fmt: skip
+    points = parsed(b"".join(lines.score_lines(scores)))
+    assert len(points) == n
+    for i, point in enumerate(points):
+        assert point["tags"] == {"device_id": f"bed-{i}", "shard": str(shard_of(f"bed-{i}"))}
+        assert point["time"] == (T + i) * lines.NANOSECONDS
+        want = {
+            "ordered": ordered[i],
+            "score": ordered[i] * 2,
+            "quality": 1.0,
+            **dict(zip(names, features[i], strict=True)),
+        }
+        got = dict(point["fields"])
+        states = got.pop("flagged"), got.pop("alerted"), got.pop("revision")
+        assert states == (i % 2 == 0, i % 3 == 0, i)
+        assert all(isinstance(value, float) for value in got.values())
+        assert {k: np.float32(v) for k, v in got.items()} == {k: v for k, v in want.items() if np.isfinite(v)}
