@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from base64 import b64encode
 from hashlib import sha256
 
@@ -15,6 +16,8 @@ from holter_operator.settings import read
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(400)]
 ROUNDS = 100
+AGAIN = 8
+"""Writes after which a successor dies in its turn."""
 COMPONENTS = 4
 """That have a token each."""
 COHORT = "holter.dev/v1alpha1/MonitoredCohort"
@@ -82,29 +85,29 @@ def live(monkeypatch, ns, connection):
     return run
 
 
-async def test_what_is_made_is_whole_wherever_it_was_cut_short(cluster, ns, live, influxdb):
+async def test_what_is_made_is_whole_wherever_it_was_cut_short(cluster, ns, live, influxdb, killed):
     expected = None
     for writes in range(-1, ROUNDS):  # -1: never killed, to see what there should be
         name = f"c{writes + 1}"
         uid = cluster.cohort(ns, name).metadata.uid
         made = whole(cluster, influxdb, ns, name, uid, expected)
-        killed = await live(writes, made)
-        if killed:
-            await live(-1, made)
+        over = await live(writes, made)
+        if over:
+            await survive(live, made, killed)
         expected = expected or shape(cluster, ns, name)
         assert shape(cluster, ns, name) == expected
         buckets = [b["name"] for b in influxdb.buckets() if uid in b.get("description", "")]
         assert buckets == [f"{ns}.{name}"], "nothing doubled in InfluxDB"
         assert len(influxdb.tokens_in_use(uid)) == COMPONENTS
         remove(cluster, influxdb, ns, name)
-        if writes >= 0 and not killed:
+        if writes >= 0 and not over:
             break
     else:
         pytest.fail(f"still killed after {ROUNDS} writes")
     assert writes > 25, "every write of the making was the last one once"
 
 
-async def test_a_model_is_accepted_once_wherever_it_was_cut_short(cluster, ns, live):
+async def test_a_model_is_accepted_once_wherever_it_was_cut_short(cluster, ns, live, killed):
     for writes in range(ROUNDS):
         name = f"m{writes}"
         cluster.cohort(ns, name)
@@ -114,18 +117,57 @@ async def test_a_model_is_accepted_once_wherever_it_was_cut_short(cluster, ns, l
         def at_work(here=name):
             return cluster.status(ns, here).get("model", {}).get("candidate", {}).get("verdict") is not None
 
-        killed = await live(writes, at_work)
-        if killed:
-            await live(-1, at_work)
+        over = await live(writes, at_work)
+        if over:
+            await survive(live, at_work, killed)
         assert {n for _, n in cluster.children(ns, name) if "-model" in n} == {
             f"{name}-model",
             f"{name}-model-r1",
             f"{name}-model-candidate",
         }
         assert cluster.status(ns, name)["model"]["candidate"]["verdict"] == "Accepted as revision 1"
-        if not killed:
+        if not over:
             break
     assert writes >= 3
+
+
+async def test_a_deletion_ends_wherever_it_was_cut_short(cluster, ns, live, influxdb, killed):
+    for writes in range(ROUNDS):
+        name = f"d{writes}"
+        uid = cluster.cohort(ns, name, storage={"deletionPolicy": "Delete"}).metadata.uid
+        await live(-1, whole(cluster, influxdb, ns, name, uid, None))
+        cluster.delete(COHORT, ns, name)
+
+        def gone(here=name):
+            return cluster.get(COHORT, ns, here) is None
+
+        over = await live(writes, gone)
+        if over:
+            await survive(live, gone, killed)
+        assert influxdb.tokens(uid) == []
+        assert influxdb.bucket(f"{ns}.{name}") is None
+        wait(lambda here=name: not cluster.children(ns, here), 30, "the children are collected")
+        if not over:
+            break
+    assert writes > 5
+
+
+def test_it_was_killed_a_hundred_times(killed):
+    """What the tests before this one did."""
+    sys.stdout.write(f"\nkilled {len(killed)} times\n")
+    assert len(killed) >= 100
+
+
+async def survive(live, done, killed):
+    """After a death: its successors die too, each after some writes, until the work is done."""
+    killed.append("first")
+    while await live(AGAIN, done):
+        killed.append("successor")
+
+
+@pytest.fixture(scope="module")
+def killed():
+    return []
 
 
 def whole(cluster, influxdb, ns, name, uid, expected):
