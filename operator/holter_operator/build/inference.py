@@ -29,7 +29,7 @@ def workload(cohort: Cohort, given: Given) -> Object:
             ),
             ports=(METRICS,),
             grace=30,
-            environment=_peers(cohort, given),
+            environment=ingest.peers(cohort, given),
             knows_itself=True,
             restart_on={
                 "sampleRate": cohort.spec.signal.sample_rate,
@@ -52,11 +52,3 @@ def workload(cohort: Cohort, given: Given) -> Object:
         "template": pod,
     }
     return built
-
-
-def _peers(cohort: Cohort, given: Given) -> dict[str, str]:
-    """Where the feed of each ingest pod is found: all of them have the headless Service's name."""
-    if Feature.FEED not in given.features:
-        return {}
-    host = f"{names.headless(cohort, Component.INGEST)}.{cohort.namespace}.svc"
-    return {"HOLTER_FEED_PEERS": f"{host}:{ingest.FEED_PORT.number}"}

@@ -25,6 +25,14 @@ def ports(cohort: Cohort, given: Given) -> tuple[Port, ...]:
     )
 
 
+def peers(cohort: Cohort, given: Given) -> dict[str, str]:
+    """Where the feed of each ingest pod is found: all of them have the headless Service's name."""
+    if Feature.FEED not in given.features:
+        return {}
+    host = f"{names.headless(cohort, Component.INGEST)}.{cohort.namespace}.svc"
+    return {"HOLTER_FEED_PEERS": f"{host}:{FEED_PORT.number}"}
+
+
 def workload(cohort: Cohort, given: Given) -> Object:
     """The Deployment or StatefulSet."""
     spec = cohort.spec.ingest
@@ -49,6 +57,7 @@ def workload(cohort: Cohort, given: Given) -> Object:
             grace=60,  # to drain the log to the store, or hand it on
             linger=5,  # devices are still sent here until every node has heard
             knows_itself=True,
+            environment=peers(cohort, given),  # who takes over what its end leaves in the log
             restart_on={"layout": cohort.spec.storage.layout},
         ),
     )

@@ -64,10 +64,15 @@ def _ingest(cohort: Cohort, given: Given) -> Object:
         ]
     }
     rules: list[Object] = [devices, _METRICS]
+    egress = _store(cohort, given, Component.INGEST)
     if Feature.FEED in given.features:
-        workers = {"podSelector": {"matchLabels": selector(cohort, Component.INFERENCE)}}
-        rules.append({"from": [workers], "ports": [{"port": ingest.FEED_PORT.name, "protocol": "TCP"}]})
-    return _policy(cohort, given, Component.INGEST, rules, _store(cohort, given, Component.INGEST))
+        workers, leaving = (
+            {"podSelector": {"matchLabels": selector(cohort, kind)}} for kind in (Component.INFERENCE, Component.INGEST)
+        )
+        feed = [{"port": ingest.FEED_PORT.name, "protocol": "TCP"}]
+        rules.append({"from": [workers, leaving], "ports": feed})
+        egress.append({"to": [leaving], "ports": feed})
+    return _policy(cohort, given, Component.INGEST, rules, egress)
 
 
 def _inference(cohort: Cohort, given: Given) -> Object:

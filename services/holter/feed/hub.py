@@ -8,7 +8,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import structlog
@@ -80,6 +80,8 @@ class Hub:
         dropped: called with the number of chunks that a buffer forgot.
         clock: monotonic seconds.
         limit: bytes of each worker's buffer.
+        take_over: takes what another ingest process could not store before its end: records of its log; how many
+            they were, once they are on this one's disk. It raises what tells why not.
     """
 
     def __init__(
@@ -88,7 +90,9 @@ class Hub:
         dropped: Callable[[int], None],
         clock: Callable[[], float] = time.monotonic,
         limit: int = BUFFER_BYTES,
+        take_over: Callable[[bytes], Awaitable[int]] | None = None,
     ) -> None:
+        self._take_over = take_over
         self._keys, self._dropped, self._clock, self._limit = keys, dropped, clock, limit
         self._subscribers: dict[Subscriber, asyncio.Event] = {}
         self._beats: dict[int, tuple[Beat, float]] = {}
@@ -153,8 +157,11 @@ class Hub:
             if len(self._connections) > MAX_WORKERS:
                 raise WireError(f"{MAX_WORKERS} workers are connected already")
             async with asyncio.timeout(_HANDSHAKE_SECONDS):
-                await self._welcome(reader, writer)
-            await self._feed(reader, writer)
+                leaving = await self._welcome(reader, writer)
+            if leaving:
+                await self._inherit(reader, writer)
+            else:
+                await self._feed(reader, writer)
         except WireError as error:
             _log.warning("feed_refused", peer=str(where), reason=str(error))
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
@@ -162,20 +169,39 @@ class Hub:
         finally:
             writer.close()
 
-    async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Each end shows the other that it knows the key, which is never sent."""
+    async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Each end shows the other that it knows the key, which is never sent. Says whether it is a leaving ingest."""
         ours = os.urandom(wire.NONCE_BYTES)
         writer.write(wire.message(Type.CHALLENGE, wire.encode_challenge(ours)))
         kind, payload = await _receive_small(reader)
         if kind is not Type.HELLO or len(payload) != wire.NONCE_BYTES + wire.MAC_BYTES:
             raise WireError("a HELLO is expected first")
         theirs, given = payload[: wire.NONCE_BYTES], payload[wire.NONCE_BYTES :]
-        proven = wire.proven(given, self._keys(), b"worker", ours, theirs)
+        keys = self._keys()
+        worker = wire.proven(given, keys, b"worker", ours, theirs)
+        proven = worker or wire.proven(given, keys, b"leaving", ours, theirs)
         if proven is None:
             raise WireError("it does not know the cohort's device key")
         # With the key that it has shown to know: ours may be newer than its.
         writer.write(wire.message(Type.WELCOME, wire.proof(proven, b"ingest", theirs, ours)))
         await writer.drain()
+        return worker is None
+
+    async def _inherit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take another process's log, block by block; each is acknowledged when it is on this one's disk."""
+        if self._take_over is None:
+            raise WireError("nothing is taken over here")
+        while True:
+            async with asyncio.timeout(SILENT_SECONDS):
+                kind, payload = await wire.receive(reader)
+            if kind is not Type.CHUNKS:
+                raise WireError(f"{kind.name} from a leaving ingest: CHUNKS are expected")
+            try:
+                count = await self._take_over(wire.records_of(payload))
+            except Exception as error:
+                raise WireError(f"not taken over: {error}") from error
+            writer.write(wire.message(Type.TAKEN, wire.encode_taken(count)))
+            await writer.drain()
 
     async def _feed(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         subscriber, wake = Subscriber(self._limit), asyncio.Event()

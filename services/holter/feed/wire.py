@@ -41,6 +41,7 @@ class Type(IntEnum):
     BEAT = 4
     CHUNKS = 5
     PEERS = 6
+    TAKEN = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,14 @@ def decode_challenge(payload: bytes) -> bytes:
 
 
 def proof(key: bytes, who: bytes, asked: bytes, own: bytes) -> bytes:
-    """That `who` (b"worker", b"ingest") knows the key: HMAC-SHA256(feed key, who ‖ nonce it was asked ‖ own nonce)."""
+    """That `who` knows the key: HMAC-SHA256(feed key, who ‖ nonce it was asked ‖ own nonce).
+
+    Args:
+        key: the feed key.
+        who: b"worker", b"ingest", or b"leaving", an ingest process that hands its log over.
+        asked: the other end's nonce.
+        own: its own.
+    """
     return hmac.digest(key, who + asked + own, "sha256")
 
 
@@ -192,9 +200,36 @@ def decode_peers(payload: bytes) -> tuple[Peer, ...]:
     )
 
 
+def encode_taken(count: int) -> bytes:
+    """Payload of TAKEN: so many records are on the taker's disk."""
+    return _NUMBER.pack(count)
+
+
+def decode_taken(payload: bytes) -> int:
+    """Read a TAKEN.
+
+    Raises:
+        WireError: it is none.
+    """
+    if len(payload) != _NUMBER.size:
+        raise WireError(f"TAKEN of {len(payload)} bytes: {_NUMBER.size} are expected")
+    return int(_NUMBER.unpack(payload)[0])
+
+
 def encode_batch(number: int, records: Iterable[bytes]) -> bytes:
     """Payload of CHUNKS: the records as they are in ingest's log (`holter.ingest.records`), not made anew."""
     return _NUMBER.pack(number) + b"".join(records)
+
+
+def records_of(payload: bytes) -> bytes:
+    """The records of a CHUNKS, as they are.
+
+    Raises:
+        WireError: it is too short to be one.
+    """
+    if len(payload) < _NUMBER.size:
+        raise WireError(f"chunks of {len(payload)} bytes: a number of {_NUMBER.size} bytes is expected first")
+    return payload[_NUMBER.size :]
 
 
 def decode_batch(payload: bytes) -> Batch:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Thread
 
@@ -17,6 +18,18 @@ class LogBrokenError(Exception):
     """A write to the log failed: nothing more is accepted by this process."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What one commit writes."""
+
+    records: Sequence[bytes]
+    inherited: Sequence[tuple[bytes, int]]
+    sync: bool
+
+    def joined(self) -> bytes:
+        return b"".join([*self.records, *(block for block, _ in self.inherited)])
+
+
 class Commits:
     """Writes records to the log; lives on one event loop, with a thread of its own.
 
@@ -29,7 +42,7 @@ class Commits:
     def __init__(
         self,
         log: Log,
-        committed: Callable[[Sequence[bytes]], None],
+        committed: Callable[[Sequence[bytes], int], None],
         dropped: Callable[[Sequence[bytes]], None] = lambda _: None,
         gather: float = GATHER,
     ) -> None:
@@ -37,12 +50,13 @@ class Commits:
 
         Args:
             log: is written to by nobody else.
-            committed: called with the records after each commit.
-            dropped: called with those of one that the disk had no room for.
+            committed: called after each commit with what `append` was given, and the number of records in all.
+            dropped: called with all of one that the disk had no room for.
             gather: seconds to wait for company.
         """
         self._log, self._committed, self._dropped, self._gather = log, committed, dropped, gather
         self._open: list[bytes] = []
+        self._inherited: list[tuple[bytes, int]] = []
         self._open_bytes = self._writing_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._future: asyncio.Future[None] | None = None  # of the open records, when somebody may wait for them
@@ -50,7 +64,7 @@ class Commits:
         self._busy = False
         self.fault: str | None = None
         self.broken = asyncio.Event()
-        self._orders: SimpleQueue[tuple[asyncio.AbstractEventLoop, Sequence[bytes], bool] | None] = SimpleQueue()
+        self._orders: SimpleQueue[_Order | None] = SimpleQueue()
         self._thread = Thread(target=self._work, name="commit", daemon=True)
         self._thread.start()
 
@@ -82,6 +96,14 @@ class Commits:
         elif self._timer is None and not self._busy:
             self._schedule(GATHER_UNAWAITED)
 
+    def append_inherited(self, block: bytes, count: int) -> None:
+        """Add records that another process had accepted, as they are in its log; they are awaited."""
+        self._inherited.append((block, count))
+        self._open_bytes += len(block)
+        if self._future is None:
+            self._future = asyncio.get_running_loop().create_future()
+            self._schedule(self._gather)
+
     def pending(self) -> asyncio.Future[None] | None:
         """Done when everything awaited so far is on disk; None when it is. Shared: await it through `on_disk`."""
         return self._future or self._writing
@@ -89,7 +111,7 @@ class Commits:
     @property
     def idle(self) -> bool:
         """Whether everything appended so far is written, awaited or not."""
-        return not self._open and not self._busy
+        return not (self._open or self._inherited or self._busy)
 
     async def on_disk(self) -> None:
         """Return when everything awaited so far is on disk.
@@ -127,33 +149,34 @@ class Commits:
 
     def _write(self) -> None:
         self._timer = None
-        if self._busy or not self._open:
+        if self._busy or not (self._open or self._inherited):
             return  # the end of the commit under way begins the next one
-        records, self._open = self._open, []
+        order = _Order(self._open, self._inherited, sync=self._future is not None)
+        self._open, self._inherited = [], []
         self._writing_bytes, self._open_bytes = self._open_bytes, 0
         self._writing, self._future = self._future, None
         self._busy = True
-        self._orders.put((asyncio.get_running_loop(), records, self._writing is not None))
+        self._loop = asyncio.get_running_loop()
+        self._orders.put(order)
 
     def _work(self) -> None:
         """The thread: a write and an fsync at a time."""
         while (order := self._orders.get()) is not None:
-            loop, records, sync = order
             try:
-                self._log.write(b"".join(records), sync=sync)
+                self._log.write(order.joined(), sync=order.sync)
             except (OSError, LogFullError) as error:
-                loop.call_soon_threadsafe(self._finish, records, error)
+                self._loop.call_soon_threadsafe(self._finish, order, error)
             else:
-                loop.call_soon_threadsafe(self._finish, records, None)
+                self._loop.call_soon_threadsafe(self._finish, order, None)
 
-    def _finish(self, records: Sequence[bytes], error: Exception | None) -> None:
+    def _finish(self, order: "_Order", error: Exception | None) -> None:
         future, self._writing, self._writing_bytes, self._busy = self._writing, None, 0, False
         if error is None:
-            self._committed(records)
+            self._committed(order.records, len(order.records) + sum(count for _, count in order.inherited))
             if future is not None:
                 future.set_result(None)
         elif isinstance(error, LogFullError):
-            self._dropped(records)
+            self._dropped([*order.records, *(block for block, _ in order.inherited)])
             _fail(future, error)
         else:
             self.fault = f"the log cannot be written: {error}"
@@ -161,7 +184,7 @@ class Commits:
             _fail(future, LogBrokenError(self.fault))
             _fail(self._future, LogBrokenError(self.fault))
             self._future = None
-        if self._open and self._timer is None:
+        if not self.idle and self._timer is None:
             self._write()
 
 

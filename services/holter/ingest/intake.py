@@ -200,6 +200,22 @@ class Intake:
         self._count_passed()
         return refusals
 
+    async def take_over(self, block: bytes) -> int:
+        """Records of the log of a process that ends: how many, once they are on disk here. Workers have them already.
+
+        Raises:
+            ValueError: one of them is not sound.
+            RefusalError, LogBrokenError, LogFullError: not now, or not here.
+        """
+        found = scan(block, final=True)
+        if found.damaged:
+            raise ValueError(f"{found.damaged} of {len(block)} bytes are no record")
+        self._check_room(len(block) / MAX_RECORD_BYTES)
+        self.timeline.recall(found.chunks, self._clock())
+        self.commits.append_inherited(block, len(found.chunks))
+        await self.commits.on_disk()
+        return len(found.chunks)
+
     def could_not_keep(self, records: Sequence[bytes]) -> None:
         """The disk had no room for these after all; whoever waited for them is told to send them again."""
         self.timeline.forget(scan(b"".join(records), final=True).chunks)

@@ -11,9 +11,9 @@ from holter.frame import HEADER_BYTES, MAGIC, MAX_SAMPLES, VERSION, pack
 from holter.packed import Batch
 
 _ARRIVED, _CRC = struct.Struct("<q"), struct.Struct("<I")
-_TRAILER_BYTES = _ARRIVED.size + _CRC.size
+TRAILER_BYTES = _ARRIVED.size + _CRC.size
 _BEGINNING = MAGIC + bytes([VERSION])
-MAX_RECORD_BYTES = HEADER_BYTES + 2 * MAX_SAMPLES + _TRAILER_BYTES
+MAX_RECORD_BYTES = HEADER_BYTES + 2 * MAX_SAMPLES + TRAILER_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def scan(block: bytes, *, final: bool, limit: int = sys.maxsize) -> Scan:
         end = _end_of(block, view, offset)
         if end is not None:
             places.append(offset)
-            arrivals.append(_ARRIVED.unpack_from(block, end - _TRAILER_BYTES)[0])
+            arrivals.append(_ARRIVED.unpack_from(block, end - TRAILER_BYTES)[0])
             offset = end
             continue
         if not final and size - offset < MAX_RECORD_BYTES:

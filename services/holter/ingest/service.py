@@ -12,9 +12,11 @@ from tornado.netutil import bind_sockets
 
 from holter import certificate, serving
 from holter.config import IngestConfig, read
+from holter.feed.client import parse_peers
 from holter.feed.hub import Hub
 from holter.ingest.commit import Commits, LogBrokenError
 from holter.ingest.door import Door
+from holter.ingest.handover import hand_over
 from holter.ingest.http import application
 from holter.ingest.intake import Intake, now
 from holter.ingest.measures import Measures
@@ -34,7 +36,11 @@ from holter.store.protocol import Store
 ANSWER_SECONDS = 5.0
 """What requests under way are given when the process ends."""
 STORE_SECONDS = 15.0
-"""What the store is given then; the log keeps what it has not taken."""
+"""What the store is given then."""
+ILL_STORE_SECONDS = 3.0
+"""The same when it takes nothing already."""
+HAND_OVER_SECONDS = 25.0
+"""What other processes are given for what it has not taken. All of it is less than a pod's 60 s."""
 _WATCH_SECONDS = 2.0
 _log = structlog.get_logger()
 
@@ -68,6 +74,7 @@ class Service:
         self._settings = settings
         self._config_file = settings.config / "ingest.json"
         config = read(IngestConfig, self._config_file)
+        self._peers = parse_peers(settings.feed_peers) if settings.feed_peers else ()
         self._keys = _keys(settings, config)
         self._tls = certificate.context(settings.tls)
         self.measures = Measures(config.cohort)
@@ -75,7 +82,8 @@ class Service:
         drain = Drain(self.log, self._open_store, self.measures)
         self.writer = Writer(drain, self.log, config, self.measures)
         keys = self._keys
-        self.hub = Hub(lambda: feed_keys(None if keys is None else keys.keys), self.measures.feed_dropped.inc)
+        self._feed_keys = lambda: feed_keys(None if keys is None else keys.keys)
+        self.hub = Hub(self._feed_keys, self.measures.feed_dropped.inc, take_over=self._take_over)
         self.commits = Commits(self.log, self._committed, lambda records: self.intake.could_not_keep(records))
         self.intake = Intake(config, None if keys is None else lambda: keys.keys, self.commits, self.measures)
         self._fault: str | None = "is starting"
@@ -138,9 +146,12 @@ class Service:
         """Why the process had to end by itself."""
         return self.commits.fault
 
-    def _committed(self, records: Sequence[bytes]) -> None:
+    async def _take_over(self, block: bytes) -> int:
+        return await self.intake.take_over(block)
+
+    def _committed(self, records: Sequence[bytes], count: int) -> None:
         """They are on disk: workers may see them."""
-        self.writer.committed(len(records))
+        self.writer.committed(count)
         self.hub.publish(records)
 
     def _open_store(self) -> Store:
@@ -185,13 +196,23 @@ class Service:
                 await self.intake.streams.none_left()
 
     async def _store_rest(self, writing: asyncio.Task[None]) -> None:
+        """To the store; what it does not take, to another process; what none takes stays in the log."""
         self.writer.close()
         try:
-            await asyncio.wait_for(writing, STORE_SECONDS)
+            await asyncio.wait_for(writing, STORE_SECONDS if self.writer.fault is None else ILL_STORE_SECONDS)
         except TimeoutError:
-            _log.warning("kept_in_log", bytes_to_store=self.log.backlog, store=self.writer.fault)
+            _log.warning("not_stored", bytes_to_store=self.log.backlog, store=self.writer.fault)
         else:
             _log.info("stored_all")
+            return
+        own = (self._settings.listen, self.hub.port)
+        peers = [peer for peer in self._peers if peer != own]
+        if peers:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HAND_OVER_SECONDS):
+                    await hand_over(self.log, peers, self._feed_keys)
+        if backlog := self.log.backlog:
+            _log.warning("kept_in_log", bytes_to_store=backlog)
 
     async def _watch(self) -> None:
         """Follow the mounted files: configuration, device keys, certificate."""

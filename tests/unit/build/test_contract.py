@@ -36,6 +36,7 @@ def test_ingest(container):
         "HOLTER_PORT_UDP": "8444",
         "HOLTER_PORT_METRICS": "9090",
         "HOLTER_PORT_FEED": "9091",
+        "HOLTER_FEED_PEERS": "cardiology-ward-ingest-headless.st-mary.svc:9091",
         "HOLTER_POD": "pod-3",
     }
 

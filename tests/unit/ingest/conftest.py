@@ -46,7 +46,7 @@ class Ingest:
         document = {"cohort": "ward", "namespace": "test", "flushInterval": 0.05, **config}
         (self.folder / "config" / "ingest.json").write_text(json.dumps(document))
 
-    async def start(self, store: str | None = None, **config) -> None:
+    async def start(self, store: str | None = None, peers: str | None = None, state=None, **config) -> None:
         for name in ("config", "keys"):
             (self.folder / name).mkdir(exist_ok=True)
         (self.folder / "keys" / "current").write_bytes(base64.urlsafe_b64encode(KEY))
@@ -54,11 +54,12 @@ class Ingest:
         settings = Settings(
             config=self.folder / "config",
             store=store or f"sqlite:{self.folder / 'store.db'}",
-            state=self.folder / "state",
+            state=state or self.folder / "state",
             listen="127.0.0.1",
-            ports={"http": 0, "udp": 0, "metrics": self.metrics_port},
+            ports={"http": 0, "udp": 0, "metrics": self.metrics_port, "feed": 0},
             pod="ingest-0",
             device_keys=self.folder / "keys",
+            feed_peers=peers,
         )
         self.service, self.stop = Service(settings), asyncio.Event()
         self.task = asyncio.create_task(self.service.run(self.stop))
@@ -133,9 +134,12 @@ async def ingest(tmp_path):
 @pytest.fixture
 def start(tmp_path):
     @asynccontextmanager
-    async def begin(store: str | None = None, **config):
-        running = Ingest(tmp_path)
-        await running.start(store, **config)
+    async def begin(store: str | None = None, name: str | None = None, **options):
+        """`name` keeps it apart from others of the same test."""
+        folder = tmp_path if name is None else tmp_path / name
+        folder.mkdir(exist_ok=True)
+        running = Ingest(folder)
+        await running.start(store, **options)
         try:
             yield running
         finally:
