@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -196,7 +196,7 @@ class Writer:
             while more:
                 if not self._closing:
                     self._set_aside()
-                more = await self._patiently(self._step)
+                more = await self._patiently()
             if self._closing:
                 return
 
@@ -212,7 +212,7 @@ class Writer:
                 await self._until_ended(1.0)
                 continue
             begun = time.perf_counter()
-            await self._patiently(lambda stretch=aside[0]: self._step(stretch))  # type: ignore[misc]
+            await self._patiently(aside[0])
             if not self._log.pending.aside:
                 _log.info("caught_up")
             await self._until_ended((time.perf_counter() - begun) * (1 / SHARE - 1))
@@ -229,7 +229,7 @@ class Writer:
             async with asyncio.timeout(seconds):
                 await self._ended.wait()
 
-    async def _patiently(self, step: Callable[[], Awaitable[bool]]) -> bool:
+    async def _patiently(self, of: Stretch | None = None) -> bool:
         """One step; tried again, with more and more patience, until it succeeds."""
         # Whatever a store raises, the log stays and the next try may succeed: nothing is given up here.
         retrying = AsyncRetrying(
@@ -237,12 +237,12 @@ class Writer:
             wait=self._wait,
             before_sleep=self._tell,
         )
-        more: bool = await retrying(step)
+        more: bool = await retrying(self._step, of)
         if more:
             self._recovered()
         return more
 
-    async def _step(self, of: Stretch | None = None) -> bool:
+    async def _step(self, of: Stretch | None) -> bool:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._drain.step, WIDEST * self._batch(), of)
 

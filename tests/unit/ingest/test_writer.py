@@ -1,11 +1,18 @@
 """From the log to the store: outages lose nothing, a refused chunk blocks nobody. The fake does what SQLite cannot."""
 
+import asyncio
+import time
+from types import SimpleNamespace
+
 import pytest
 
+from holter.config import IngestConfig
+from holter.ingest import wal as module_wal
+from holter.ingest import writer as module
 from holter.ingest.measures import Measures
 from holter.ingest.records import record
 from holter.ingest.wal import Log
-from holter.ingest.writer import Drain
+from holter.ingest.writer import Drain, Writer
 from holter.store.protocol import StoreRefusedError, StoreUnavailableError, Written
 
 
@@ -154,3 +161,106 @@ def test_the_next_process_goes_on_where_this_one_stopped(log, store, drain, meas
     assert store.batches == [4, 1]
     again.close()
     log.__init__(tmp_path / "log", 1 << 30)  # for the fixture to close
+
+
+class Stumbling(FakeStore):
+    """Takes nothing until `down` is False; notes the order in which chunks come, and holds up each write."""
+
+    def __init__(self):
+        super().__init__()
+        self.down = True
+        self.order = []
+
+    def write_chunks(self, chunks):
+        written = super().write_chunks(chunks)
+        self.order += [c.t0 for c in chunks]
+        time.sleep(0.02)
+        return written
+
+
+@pytest.fixture
+async def writing(log, measures, monkeypatch):
+    store = Stumbling()
+    config = IngestConfig(cohort="ward", namespace="test", batch_size=1, flush_interval=0.02)
+    writer = Writer(Drain(log, lambda: store, measures), log, config, measures)
+    writer.patience = 0.05
+    running = asyncio.create_task(writer.run())
+    yield store, writer
+    store.down = False
+    writer.close()
+    await asyncio.wait_for(running, 20)
+    writer.shutdown()
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - a thread changes it
+            await asyncio.sleep(0.005)
+
+
+async def test_after_an_outage_what_comes_does_not_wait_for_what_is_behind(log, writing, chunk, monkeypatch):
+    monkeypatch.setattr(module, "ASIDE_BYTES", 10_000)
+    store, writer = writing
+    log.write(b"".join(record(chunk(t0=10**15 + i)) for i in range(300)))
+    await until(lambda: writer.fault is not None)
+    store.down = False
+    await until(lambda: store.order)
+    log.write(record(chunk(t0=2 * 10**15)))
+    writer.committed(1)
+    await until(lambda: not log.backlog)
+    place = store.order.index(2 * 10**15)
+    assert place < 200, "it came long before the last of those that were behind"
+    assert sorted(c.t0 for c in store.chunks) == [10**15 + i for i in range(300)] + [2 * 10**15]
+    old = [t0 for t0 in store.order if t0 < 2 * 10**15]
+    assert old == sorted(old), "those came in their order"
+    assert writer.fault is None
+
+
+async def test_what_was_set_aside_outlives_the_process(tmp_path, log, chunk):
+    log.write(b"".join(record(chunk(t0=10**15 + i)) for i in range(10)))
+    log.set_aside()
+    log.write(record(chunk(t0=10**15 + 10)))
+    log.mark_stored(log.read(log.pending.live, 10).end)
+    of = log.pending.aside[0]
+    log.mark_stored(log.read(of.start, 4, of.end).end, of)
+    size = len(record(chunk()))
+    assert log.backlog == 6 * size
+    log.close()
+    log.__init__(tmp_path / "log", 1 << 30)
+    (of,) = log.pending.aside
+    assert [c.t0 - 10**15 for c in log.read(of.start, 99, of.end).chunks] == [4, 5, 6, 7, 8, 9]
+    assert log.live_backlog == 0
+
+
+def test_segments_between_what_is_not_stored_are_removed(tmp_path, chunk):
+    """Live chunks that are stored must not fill the log while an old stretch is still on its way."""
+    now = [time.time()]
+    log = Log(tmp_path / "aside", 1 << 30, lambda: now[0])
+    log.write(record(chunk(t0=10**15)))
+    log.set_aside()
+    for i in range(4):
+        now[0] += 61  # each segment is closed by its age
+        log.write(record(chunk(t0=10**15 + 1 + i)))
+        while (page := log.read(log.pending.live, 9)).end != log.pending.live:
+            log.mark_stored(page.end)
+    now[0] += module_wal.TAIL + 61
+    log.mark_stored(log.pending.live)
+    assert len(list((tmp_path / "aside").glob("*.log"))) <= 3
+    (of,) = log.pending.aside
+    assert [c.t0 for c in log.read(of.start, 9, of.end).chunks] == [10**15]
+    log.close()
+
+
+@pytest.mark.parametrize(("error", "least", "most"), [
+    (StoreUnavailableError("busy", 7.0), 7.0, 8.0),
+    (StoreUnavailableError("busy", 3600.0), 60.0, 61.0),
+    (StoreUnavailableError("timed out"), 0.0, 15.0),
+    (OSError("disk"), 0.0, 15.0),
+])  # fmt: skip
+def test_the_wait_is_what_the_store_asked_for_or_grows_at_random(log, measures, error, least, most):
+    config = IngestConfig(cohort="ward", namespace="test")
+    writer = Writer(Drain(log, lambda: None, measures), log, config, measures)
+    for attempt in (1, 3, 10):
+        state = SimpleNamespace(outcome=SimpleNamespace(exception=lambda: error), attempt_number=attempt)
+        assert least <= writer._wait(state) <= most
+    writer.shutdown()
