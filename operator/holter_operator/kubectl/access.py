@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -87,26 +86,27 @@ class Access:
         Raises:
             KubeError: no right to, no such port, or an answer that is not 200.
         """
+        # A client of its own: the library turns the one that it is given into one that speaks WebSocket.
         connect = client.CoreV1Api(self._api.__class__(self._api.configuration)).connect_get_namespaced_pod_portforward
+        forward, connection = None, http.client.HTTPConnection("pod", timeout=TIMEOUT[1])
         try:
             forward = portforward(connect, pod, namespace, ports=str(port), _request_timeout=TIMEOUT)
-            connection = http.client.HTTPConnection("pod", timeout=TIMEOUT[1])
             raw = forward.socket(port)
             raw.settimeout(TIMEOUT[1])
             # The way to the pod is the API server's; its certificate has another name than the pod's.
             connection.sock = _unnamed_tls().wrap_socket(raw) if tls else raw
-            try:
-                headers = {"Authorization": f"Bearer {token}"} if token else {}
-                connection.request("GET", path, headers=headers)
-                answer = connection.getresponse()
-                content = answer.read()
-            finally:
-                connection.close()
-                forward.close()
+            connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
+            answer = connection.getresponse()
+            content = answer.read()
         except client.ApiException as error:
             raise KubeError(error.status or 0, "PortForward", _reason(str(error.reason))) from error
         except (OSError, http.client.HTTPException) as error:
-            raise KubeError(0, "PortForward", f"{pod}:{port}{path}: {error or type(error).__name__}") from error
+            why = (forward and forward.error(port)) or error or type(error).__name__
+            raise KubeError(0, "PortForward", f"{pod}:{port}{path}: {why}") from error
+        finally:
+            connection.close()
+            if forward:
+                forward.close()
         if answer.status != http.HTTPStatus.OK:
             raise KubeError(answer.status, "PortForward", f"{pod}:{port}{path} answered {answer.status}")
         return content
@@ -126,9 +126,12 @@ def look(read: Callable[[], T]) -> T | Unseen:
 
 
 def _reason(handshake: str) -> str:
-    """What the API server said, out of what the client makes of a refused handshake."""
-    said = re.search(r'"message":"((?:[^"\\]|\\.)*)"', handshake)
-    return said[1].replace('\\"', '"') if said else handshake.partition(" -+-+-")[0]
+    """What the API server said, out of what the client makes of a refused handshake: status, headers, body."""
+    status, *_, body = handshake.split(" -+-+- ")
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return status
 
 
 def _unnamed_tls() -> ssl.SSLContext:
