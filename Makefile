@@ -50,7 +50,7 @@ images: ## holter-operator and holter-services, for the cluster of KUBECONFIG
 	scripts/images $(CLUSTER)
 
 integration: setup ## real API server and real InfluxDB: KUBECONFIG, INFLUXDB_URL, INFLUXDB_TOKEN, INFLUXDB_ORG
-	scripts/debian-packages prometheus-alertmanager=prometheus-alertmanager
+	scripts/need prometheus-alertmanager prometheus-alertmanager
 	HOLTER_PROMETHEUS_CRDS=$${HOLTER_PROMETHEUS_CRDS:-$$(scripts/prometheus-crds)} $(BIN)/python -m pytest tests/chart tests/integration -m "not chaos"
 
 soak: setup ## 30 minutes of 500 patients: memory stays flat (MINUTES=…, PATIENTS=…)
@@ -62,7 +62,7 @@ define WAITS
 endef
 
 e2e: setup images ## image, chart, real pods, real ECG through the Service to an alert: KUBECONFIG, HOLTER_ECG
-	scripts/debian-packages prometheus=prometheus
+	scripts/need prometheus prometheus
 	$(BIN)/python -m pytest tests/e2e -x
 
 cluster-demo: setup images ## the demo on the cluster of KUBECONFIG: chart, InfluxDB, a cohort, simulated patients, their alerts

@@ -398,6 +398,25 @@ def test_a_cohort_without_influxdb_says_so_and_recovers(cluster, ns, operator, c
     wait(lambda: cluster.run_pods(ns), 40, "Ready")
 
 
+def test_an_edit_while_influxdb_is_gone_takes_effect_when_it_is_back(cluster, ns, ready, connection, influxdb):
+    ready()
+    url = (connection / "url").read_text()
+    (connection / "url").write_text("http://127.0.0.1:9")
+    try:
+        cluster.spec(ns, storage={"retention": "48h"}, inference={"replicas": 1})
+        found = wait(lambda: (c := cluster.condition(ns, "BucketReady")).get("status") == "False" and c)
+        assert found["reason"] == "InfluxDBUnavailable"
+        assert "127.0.0.1:9" in found["message"]
+        wait(lambda: cluster.get("apps/v1/StatefulSet", ns, "ward-inference")["spec"]["replicas"] == 1, 10, "the rest")
+        assert ("Secret", "ward-influxdb-ingest") in cluster.children(ns), "what is there is kept"
+    finally:
+        (connection / "url").write_text(url)
+    rules = lambda: influxdb.bucket(f"{ns}.ward")["retentionRules"][0]["everySeconds"]  # noqa: E731
+    wait(lambda: rules() == 48 * 3600, 30, "the retention")
+    wait(lambda: cluster.run_pods(ns), 40, "Ready")
+    assert cluster.condition(ns, "BucketReady")["status"] == "True"
+
+
 def test_one_bad_child_does_not_hold_up_the_others(cluster, ns, operator):
     """A quota refuses what the Services need: the rest is applied, and the condition names what is refused."""
     quota = {"metadata": {"name": "few"}, "spec": {"hard": {"services": "1"}}}
