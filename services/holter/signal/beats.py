@@ -11,14 +11,20 @@ from numpy.typing import NDArray
 
 from holter.model.jit import njit
 from holter.signal.features import of_beat, ventricular
-from holter.signal.filters import FS
-from holter.signal.patient import BEATS, CLUSTERS, RING, SECONDS, TEMPLATE
+from holter.signal.filters import BLOCK, FS
+from holter.signal.patient import BEATS, CLUSTERS, RING, SECONDS, SLOW_TEMPLATE, TEMPLATE
 from holter.signal.qrs import SETTLE
 from holter.signal.quality import HF_LIMIT
+from holter.signal.slow import SLOW_SEGMENT, compare, cut, follow
 
 _BEFORE, _AFTER, _LAG = 30, 40, 12
 _JOIN = 0.85
 _PREMATURE = 0.87
+_FAINT = 0.4
+"""Slow band's energy over the own one's below which a peak in noise is none: 97 % of normal beats are above 0.5."""
+_QUIET = 0.04
+"""RMS of 25-45 Hz over QRS amplitude up to which a beat is taken at its word; the quality index's limit is 0.05."""
+_LARGE = 1.5
 _SMALLEST = 0.15  # mV: IEC 60601-2-27 lets what is smaller be no QRS
 
 
@@ -124,8 +130,12 @@ def _residual(rec: Any, k: int, seg: NDArray[np.float32], s: int) -> float:
 
 
 @njit(fastmath=True)
-def _learn(rec: Any, k: int, seg: NDArray[np.float32], s: int, premature: bool, width: float) -> None:
-    """Move template k towards the beat (k < 0: the lightest one is replaced by it) and choose the dominant anew."""
+def _learn(rec: Any, k: int, seg: NDArray[np.float32], s: int, premature: bool, width: float) -> int:
+    """Move template k towards the beat (k < 0: the lightest one is replaced by it) and choose the dominant anew.
+
+    Returns:
+        Which template that was.
+    """
     for j in range(CLUSTERS):
         rec.bank_count[j] *= 0.999
     fresh = k < 0
@@ -159,6 +169,42 @@ def _learn(rec: Any, k: int, seg: NDArray[np.float32], s: int, premature: bool, 
             if weight > best:
                 best, d = weight, j
     rec.dominant = d
+    return k
+
+
+@njit()
+def _over(value: float, noise: NDArray[np.float32], n: int, floor: float) -> float:
+    """A value over the patient's own: the 30 % quantile of the last n, which bigeminy does not move."""
+    own = _quantile(noise, n, 0.3) if n >= 8 else floor
+    return floor * value / (floor + own)
+
+
+@njit()
+def _trust(rec: Any, r: int, slow_energy: float) -> float:
+    """What evidence of a beat is worth in the muscle noise of its second: 1 in none.
+
+    In noise a ventricular beat still has a large slow band; a peak of noise has not.
+    """
+    second = (rec.second - (rec.n - 1 - r) // BLOCK) % SECONDS
+    noise = np.float32(0.0)
+    for j in range(5):
+        noise += rec.noise[5 * second + j]
+    ratio = noise / 5 / max(rec.amp, 0.1) / _QUIET
+    if rec.amp <= 0.0 or ratio <= 1.0:
+        return 1.0
+    size = min(1.0, (slow_energy + 0.05) / _LARGE)
+    return float(size ** min(1.0, np.log(ratio)) / ratio)
+
+
+@njit()
+def _discount(beat: Any, trust: float) -> None:
+    beat.resx *= trust
+    beat.cnx *= trust
+    beat.res *= trust
+    beat.wid *= trust
+    beat.joint *= trust
+    beat.pm_x *= trust
+    beat.drr *= trust
 
 
 @njit(fastmath=True)
@@ -184,26 +230,28 @@ def _beat(rec: Any, peak: int) -> None:
     known = rec.bank_seen[d] >= 8
     s = lag[nearest]
     beat = seg[s : s + TEMPLATE] - np.float32(_mean(seg, s))
-    energy, low, high = 0.0, 0.0, 0.0
+    low, high = 0.0, 0.0
     for j in range(TEMPLATE):
-        energy += beat[j] ** 2
         low = min(low, beat[j])
         high = max(high, beat[j])
     if rec.amp > 0 and high - low < min(_SMALLEST, 0.4 * rec.amp):
         return
-    if known and rec.noisy and rec.skipped < 4:
-        faint = energy < 0.15 * rec.bank_norm[nearest] ** 2 and best < 0.95
-        if faint or (0.0 < rr < 0.28 and best < previous.corr):
-            rec.skipped += 1
-            return
+    slow = np.empty(SLOW_SEGMENT, np.float32)
+    cut(rec, r, slow)
+    slow_residual, slow_energy, slow_best, _ = compare(rec, nearest, slow)
+    doubtful = slow_energy < _FAINT or (0.0 < rr < 0.28 and best < previous.corr)
+    if known and rec.noisy and doubtful and rec.skipped < 4:
+        rec.skipped += 1
+        return
     rec.skipped = 0
 
     width = _width(beat)
+    trust = _trust(rec, r, slow_energy)
     med = rec.rr_med
     premature = med > 0 and 0.0 < rr < _PREMATURE * med
     now = rec.beats[rec.beat_n % BEATS]
     now.r, now.rr, now.amp, now.corr = r, rr, high - low, best
-    now.resn = now.resx = now.cnx = now.wid = now.res = 0.0
+    now.resx = now.cnx = now.wid = now.res = 0.0
     now.prem = now.comp = now.pm_x = now.drr = now.joint = 0.0
     now.ventricular = 0
     if med > 0 and rr > 0:
@@ -212,30 +260,34 @@ def _beat(rec: Any, peak: int) -> None:
             now.drr = abs(rr - previous.rr) / med
             irregular = _quantile(rec.irr, min(rec.irr_n, 64), 0.5) if rec.irr_n >= 8 else 0.05
             now.pm_x = max(0.0, min(now.prem, 1.0 - rr / previous.rr) - 1.5 * irregular)
-        previous.comp = previous.prem * max(0.0, rr / med - 1.0)
+        previous.comp = trust * previous.prem * max(0.0, rr / med - 1.0)
     if known:
-        now.resn = _residual(rec, nearest, seg, s)
-        now.res = _residual(rec, d, seg, lag[d])
+        residual, own = _residual(rec, nearest, seg, s), rec.own_noise
         n = min(rec.own_n, 24)
-        p30 = _quantile(rec.own_noise[0], n, 0.3) if n >= 8 else 0.05
-        c30 = _quantile(rec.own_noise[1], n, 0.3) if n >= 8 else 0.02
-        now.resx = 0.05 * now.resn / (0.05 + p30)
-        now.cnx = 0.02 * (1.0 - best) / (0.02 + c30)
+        now.resx = min(_over(residual, own[0], n, 0.05), _over(slow_residual, own[2], n, 0.05))
+        now.cnx = min(_over(1.0 - best, own[1], n, 0.02), _over(1.0 - slow_best, own[3], n, 0.02))
+        now.res = min(_residual(rec, d, seg, lag[d]), compare(rec, d, slow)[0])
         now.wid = max(0.0, width / max(rec.bank_width[d], 1.0) - 1.0)
-        now.joint = now.prem * np.sqrt(now.resn)
+        now.joint = now.prem * np.sqrt(min(residual, slow_residual))
+        place = rec.own_n % 24
+        own[0, place], own[1, place] = residual, 1.0 - best
+        own[2, place], own[3, place] = slow_residual, 1.0 - slow_best
+        rec.own_n += 1
+        _discount(now, trust)
         features = np.empty(8, np.float32)
         of_beat(now, features)
         now.ventricular = 1 if ventricular(features) else 0
-        rec.own_noise[0, rec.own_n % 24] = now.resn
-        rec.own_noise[1, rec.own_n % 24] = 1.0 - best
-        rec.own_n += 1
 
     home, most = -1, _JOIN
     for k in range(CLUSTERS):
         if rec.bank_seen[k] > 0 and corr[k] > most:
             home, most = k, corr[k]
     if rec.hold == 0:
-        _learn(rec, home, seg, lag[home] if home >= 0 else _LAG, premature, width)
+        k = _learn(rec, home, seg, lag[home] if home >= 0 else _LAG, premature, width)
+        if home >= 0:
+            follow(rec, k, slow, compare(rec, k, slow)[3], max(1.0 / rec.bank_seen[k], 0.02))
+        else:
+            follow(rec, k, slow, SLOW_SEGMENT // 2 - SLOW_TEMPLATE // 2, 1.0)
         if rr > 0:
             if previous.rr > 0:
                 rec.rr2[rec.rr2_n % 31] = 0.5 * (rr + previous.rr)

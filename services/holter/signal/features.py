@@ -38,8 +38,8 @@ _CENTRE = np.array([spec.centre for spec in FEATURES])
 _SCALE = np.array([spec.scale for spec in FEATURES])
 
 
-_LOG_ODDS = np.array([0.752, 0.747, 0.748, 1.812, 0.0, 0.685, 0.363, 0.363])
-_BIAS = -1.802
+_LOG_ODDS = np.array([0.771, 0.660, 0.809, 1.915, 0.0, 0.664, 0.390, 0.456])
+_BIAS = -1.530
 
 
 @njit()

@@ -15,6 +15,8 @@ SECONDS = 16
 CLUSTERS = 8
 TEMPLATE = 70
 """Samples of a template: -120..+160 ms around R."""
+SLOW_TEMPLATE = 35
+"""The same at 125 Hz."""
 BEATS = 64
 LEARN = 300
 """Seconds of a patient's own baseline."""
@@ -28,8 +30,7 @@ BEAT = np.dtype(
         ("prem", np.float32),  # max(0, 1 - RR / median)
         ("amp", np.float32),  # mV, peak to peak
         ("corr", np.float32),  # with the nearest own normal
-        ("resn", np.float32),  # residual energy to the nearest own normal
-        ("resx", np.float32),  # the same over own noise
+        ("resx", np.float32),  # residual energy to the nearest own normal over own noise
         ("cnx", np.float32),  # 1 - corr over own noise
         ("wid", np.float32),  # QRS width over own width, - 1
         ("res", np.float32),  # residual energy to the dominant
@@ -94,12 +95,14 @@ PATIENT = np.dtype(
         ("rr_med", np.float32),
         ("irr", np.float32, (64,)),
         ("irr_n", np.int64),
-        ("own_noise", np.float32, (2, 24)),  # resn and 1 - corr of the last beats
+        ("own_noise", np.float32, (4, 24)),  # residual and 1 - corr, then the same in the slow band
         ("own_n", np.int64),
         ("skipped", np.int64),
         # templates
         ("bank", np.float32, (CLUSTERS, TEMPLATE)),
         ("bank_norm", np.float32, (CLUSTERS,)),
+        ("slow_bank", np.float32, (CLUSTERS, SLOW_TEMPLATE)),  # the same beats in the slow band
+        ("slow_norm", np.float32, (CLUSTERS,)),
         ("bank_count", np.float32, (CLUSTERS,)),  # decayed
         ("bank_seen", np.int64, (CLUSTERS,)),
         ("bank_prem", np.float32, (CLUSTERS,)),
@@ -116,8 +119,8 @@ PATIENT = np.dtype(
 )
 
 BASELINE = (
-    "rr2", "rr2_n", "rr_med", "irr", "irr_n", "own_noise", "own_n", "bank", "bank_norm", "bank_count", "bank_seen",
-    "bank_prem", "bank_width", "dominant", "amp", "learn_n", "base", "peaks", "peak_n",
+    "rr2", "rr2_n", "rr_med", "irr", "irr_n", "own_noise", "own_n", "bank", "bank_norm", "slow_bank", "slow_norm",
+    "bank_count", "bank_seen", "bank_prem", "bank_width", "dominant", "amp", "learn_n", "base", "peaks", "peak_n",
 )  # fmt: skip
 """What another worker needs to go on from here; the rest fills itself within seconds."""
 

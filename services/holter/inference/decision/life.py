@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from holter.alert import TECHNICAL, AlertEvent, Kind, Priority, Transition, alert_id
 from holter.chunk import MICROSECONDS
 
-NEW_ONSET = 3
-"""Seconds off after which a condition that comes back is a new onset of the same alert: of 72 lethal episodes of the
-development records 62 are then told within 10 s of their own onset, at 10 s only 41 (docs/evaluation.md)."""
+NEW_ONSET = 2
+"""Seconds off after which a condition that comes back is a new onset of the same alert: a heart that beats its own rhythm
+for two seconds between two salvos has had two (docs/evaluation.md has what it is worth)."""
 _TECHNICAL_COOLDOWN = 10
 _RANK = {Priority.HIGH: 0, Priority.MEDIUM: 1, Priority.LOW: 2}
 

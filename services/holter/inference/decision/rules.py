@@ -139,7 +139,7 @@ def find(
     readable = whole & ~tick.flat & ~lost & ~flagged & ~mains
     gate = np.minimum(np.maximum(0.10, 0.12 * own), 0.4 * own)
     lethal = readable & (tick.probability > LETHAL) & (peak_to_peak.min(axis=1) > gate)
-    fresh = m["lethal"] == 0
+    fresh = (_count(m["lethal"]) < 2) & (m["lethal"] & 1 == 0)  # a salvo after two seconds of another rhythm
     m["lethal"] = _bits(m["lethal"], lethal, 3)
     m["lethal_since"] = np.where(fresh & lethal, second - 3, m["lethal_since"])
     sustained = _count(m["lethal"]) >= 2
@@ -163,7 +163,8 @@ def find(
     rate, own_rr = rhythm["rate"], state["base"][slots, 8]
     paused = m["quiet"] >= 4
     slower = np.where(own_rr > 0, rate * 1.25 * own_rr < 60.0, True)
-    m["very_slow"] = _run(m["very_slow"], readable & (rate > 0) & (rate < 30) & slower & ~paused)
+    sure = readable & (state["noisy"][slots] == 0)  # in noise beats are passed over that may be some
+    m["very_slow"] = _run(m["very_slow"], sure & (rate > 0) & (rate < 30) & slower & ~paused)
     say(Kind.EXTREME_BRADYCARDIA, m["very_slow"] >= 8, second - m["very_slow"], HIGH)
     own_shape = tick.measures[:, _NCC] >= 0.9
     m["very_fast"] = _run(m["very_fast"], readable & (rate > rows["high"]) & ~own_shape)
