@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from holter.signal.slow import SLOW_SEGMENT, compare, cut
+
 REGULAR = [1.0 + 0.8 * k for k in range(72)]
 
 
@@ -63,3 +65,40 @@ def test_patients_do_not_disturb_each_other(signals):
     alone, together = signals.run([one]), signals.run([two, one])
     np.testing.assert_array_equal([b["r"] for b in alone.beats[0]], [b["r"] for b in together.beats[1]])
     np.testing.assert_array_equal(alone.measures[:, 0], together.measures[:, 1])
+
+
+def test_a_high_t_wave_after_a_wide_beat_is_no_beat(signals):
+    times, shapes = _premature(signals)
+    for at in list(shapes):
+        t = np.arange(-0.15, 0.45, 1 / 250)
+        wave = 0.9 * np.exp(-0.5 * ((t - 0.31) / 0.045) ** 2)
+        shapes[at] = wave + np.pad(signals.beat(0.06, -1.2), (0, len(t) - 100))
+    got = signals.run([signals.train(times, 60, shapes) + signals.noise(60, 0.015)]).beats[0]
+    found = np.array([b["r"] for b in got]) / 250
+    assert all(np.abs(found - (at + 0.31)).min() > 0.1 for at in shapes)
+    assert all(np.abs(found - at).min() < 0.1 for at in shapes)
+
+
+def test_muscle_noise_is_not_taken_for_ventricular_beats(signals):
+    rng = np.random.default_rng(3)
+    muscle = np.convolve(rng.normal(0, 1, 60 * 250), [1, -1], "same").astype(np.float32)
+    muscle[: 30 * 250] = 0
+    times, shapes = _premature(signals)
+    x = signals.train(times, 60, shapes) + 0.12 * muscle + signals.noise(60, 0.015)
+    late = [b for b in signals.run([x]).beats[0] if b["r"] > 33 * 250]
+    near = np.array([np.abs(b["r"] / 250 - np.array(sorted(shapes))).min() < 0.15 for b in late])
+    marked = np.array([b["ventricular"] == 1 for b in late])
+    assert marked[near].mean() > 0.7
+    assert marked[~near].mean() < 0.05
+
+
+def test_the_slow_twin_of_a_template_is_the_same_beat(signals):
+    state = signals.run([signals.train(REGULAR, 60) + signals.noise(60, 0.015)]).state[0]
+    segment = np.empty(SLOW_SEGMENT, np.float32)
+    last = state["beats"][(state["beat_n"] - 1) % 64]
+    cut(state, int(last["r"]), segment)
+    residual, energy, correlation, _ = compare(state, int(state["dominant"]), segment)
+    assert residual < 0.05
+    assert abs(energy - 1) < 0.2
+    assert correlation > 0.97
+    assert compare(state, int(state["dominant"]), -segment)[2] < 0.8

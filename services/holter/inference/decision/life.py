@@ -7,8 +7,8 @@ from holter.alert import TECHNICAL, AlertEvent, Kind, Priority, Transition, aler
 from holter.chunk import MICROSECONDS
 
 NEW_ONSET = 2
-"""Seconds off after which a condition that comes back is a new onset of the same alert: a heart that beats its own rhythm
-for two seconds between two salvos has had two (docs/evaluation.md has what it is worth)."""
+"""Seconds off after which a condition that comes back is a new onset of the same alert: a heart that beats its own
+rhythm for two seconds between two salvos has had two (docs/evaluation.md has what it is worth)."""
 _TECHNICAL_COOLDOWN = 10
 _RANK = {Priority.HIGH: 0, Priority.MEDIUM: 1, Priority.LOW: 2}
 
