@@ -53,6 +53,17 @@ class Influx:
         pid = usage.listener(urlsplit(self.url).port or 8086)
         return None if pid is None else usage.cpu(pid)
 
+    def times(self, measurement: str, field: str, device_id: str) -> list[int]:
+        """Times (µs since the epoch) of one device's points."""
+        flux = (
+            f'from(bucket: "{self.bucket}") |> range(start: 0, stop: 2100-01-01T00:00:00Z)'
+            f' |> filter(fn: (r) => r._measurement == "{measurement}" and r.device_id == "{device_id}"'
+            f' and r._field == "{field}") |> keep(columns: ["_time"])'
+        )
+        with self.client() as client:
+            found = client.query_api().query(flux)
+        return sorted(round(record.get_time().timestamp() * 1e6) for table in found for record in table.records)
+
     def count(self, measurement: str, field: str, since: int) -> int:
         """Points of a measurement from `since` (µs since the epoch) on."""
         return sum(self.count_by_device(measurement, field, since).values())

@@ -31,6 +31,8 @@ HOLES = 0.5
 SWEEP = 5.0
 """Between two audits while the feed is whole: then the store is not read, but of one shard in turn, to see whether the
 feed has missed something without knowing it. All shards take SHARDS times as long."""
+HEARING = 2.0
+"""Seconds of listening after which it is known who else holds a shard; ingest tells each second."""
 DOUBT = 30.0
 """Seconds that the store is read closely for when it has."""
 SKIP_BEHIND = 5.0
@@ -81,6 +83,8 @@ class Live:
         self._joining: dict[int, float] = {}  # since when: not judged by the feed before the store has been read
         self._mine: frozenset[int] = frozenset()
         self._held = NONE  # of shards that are joining
+        self._unheard: dict[int, float] = {}  # gained since when: it is not known yet who else holds them
+        self._leaving: dict[int, float] = {}  # nobody else holds them since then: what they have told is to be read
         self._answered = self._cycled = clock()
         self._next_audit = float("-inf")
         self._audited = duty.ordinal  # shards, round and round
@@ -130,6 +134,7 @@ class Live:
 
     def _step(self, first: Callable[[], None], fed: Chunks) -> None:
         first()
+        self._worker.until = self._until()
         if len(fed):
             self._worker.judge(fed)
         self._worker.look()
@@ -162,11 +167,47 @@ class Live:
             self._unrecalled |= gained
         if lost:
             await self._release(lost)
+        await self._keep_quiet(now, gained)
         if self._fed and any(now - max(began, self._answered) > STORE_PATIENCE for began in self._joining.values()):
             _log.warning("joined_without_store", shards=len(self._joining), reason=self.store_fault)
             async with self._turn:
                 self._worker.take_on(self._joining)
             self._joining = {}
+
+    async def _keep_quiet(self, now: float, gained: frozenset[int]) -> None:
+        """While another worker holds a shard too, it is the one that speaks.
+
+        Two that decide from different pasts would tell one alert in two ways. Where nobody has been heard yet, that is
+        waited for; what cannot be heard is not.
+        """
+        if self._feed is None or not (self._duty.replicas > 1 or self._worker.quiet or self._feed.claims):
+            return
+        since = self._feed.listening_since
+        heard = since is not None and now - since >= HEARING
+        self._unheard |= dict.fromkeys(gained, now)
+        self._unheard = {s: at for s, at in self._unheard.items() if s in self._mine and not heard and now - at < 3.0}
+        others = self._duty.held_by_others(now, self._feed.claims) & self._mine
+        quiet = others | self._unheard.keys()
+        self._leaving = {s: at for s, at in self._leaving.items() if s in self._mine and s not in quiet}
+        self._leaving |= {s: now for s in self._worker.quiet - quiet if s in self._mine and s not in self._leaving}
+        late = frozenset(s for s, at in self._leaving.items() if now - at > STORE_PATIENCE)
+        self._leaving = {s: at for s, at in self._leaving.items() if s not in late}
+        async with self._turn:
+            self._worker.quiet = frozenset(quiet | self._leaving.keys() | late)
+            if late:
+                await asyncio.to_thread(self._worker.speak, late, ())
+
+    async def _hear_out(self) -> None:
+        """What another worker has told of shards that it does not hold any more."""
+        shards = frozenset(self._leaving)
+        if not shards:
+            return
+        told = await asyncio.to_thread(self._worker.told)
+        async with self._turn:
+            shards &= self._leaving.keys()
+            for shard in shards:
+                del self._leaving[shard]
+            await asyncio.to_thread(self._worker.speak, shards, told)
 
     def _notice_loss(self) -> None:
         if self._feed is None or not self._fed:
@@ -202,6 +243,7 @@ class Live:
             more = False
             try:
                 more = await self._catch_up()
+                await self._hear_out()
                 if not more:
                     await asyncio.to_thread(self._worker.errands.run, time.time())
                 self._recovered()
@@ -236,7 +278,7 @@ class Live:
         page = await asyncio.to_thread(worker.fetch, PAGE)
         if worker.shards != shards:
             return True
-        await self._in_turn(partial(worker.judge, page.chunks, page.cursor))
+        await self._in_turn(partial(self._judge, page))
         self._answered = self._clock()
         if page.cursor != before and page.chunks and not _is_last(page, wall):
             return True
@@ -245,6 +287,14 @@ class Live:
         for shard in shards & self._joining.keys():
             del self._joining[shard]
         return False
+
+    def _judge(self, page: ChunkPage) -> None:
+        self._worker.until = self._until()
+        self._worker.judge(page.chunks, page.cursor)
+
+    def _until(self) -> float:
+        """When another would have taken over from one that was frozen in the middle of its work."""
+        return time.monotonic() + PATIENCE if self._duty.replicas > 1 and self._feed is not None else float("inf")
 
     def _is_due(self) -> bool:
         whole = self._feed is not None and self._fed and self._feed.whole
@@ -261,6 +311,8 @@ class Live:
         brought = self._feed.behind(round(time.time() * MICROSECONDS))
         chunks = await asyncio.to_thread(self._worker.audit, shards[self._audited % len(shards)])
         async with self._turn:
+            if sorted(self._worker.shards) != shards or self._joining:
+                return  # what it has been told of since is another matter
             missing = await asyncio.to_thread(self._worker.is_missing, chunks)
         if missing:
             _log.warning("feed_incomplete", instead="the store is read")
@@ -270,7 +322,8 @@ class Live:
             await asyncio.to_thread(self._worker.skip, round(brought - SKIP_BEHIND * MICROSECONDS))
 
     def _pause(self) -> float:
-        return HOLES if self._joining or self._settles is not None or self._worker.waiting else CLOSELY
+        soon = self._joining or self._leaving or self._settles is not None or self._worker.waiting
+        return HOLES if soon else CLOSELY
 
     async def _in_turn(self, work: Callable[[], None]) -> None:
         async with self._turn:

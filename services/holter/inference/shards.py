@@ -64,6 +64,11 @@ class Duty:
         self.mine = own | kept | taken
         return self.mine
 
+    def held_by_others(self, now: float, claims: Mapping[int, Claim]) -> frozenset[int]:
+        """Shards that another worker has lately said to hold."""
+        fresh = (claim.held for claim in self._others(claims).values() if now - claim.at < FRESH)
+        return frozenset[int]().union(*fresh)
+
     def unowned(self, now: float, live: Collection[int], claims: Mapping[int, Claim], *, listening: bool) -> int:
         """How many shards nobody judges, as far as can be seen from here.
 

@@ -89,6 +89,10 @@ class Worker:
         parts: what it works with.
         shards: which patients are its own.
         clock: wall clock, s since the epoch.
+
+    Attributes:
+        quiet: shards that another worker still holds: of them events are kept back until `speak`.
+        until: monotonic seconds; what is decided later is not committed, for another worker has taken over by then.
     """
 
     def __init__(self, parts: Parts, shards: Collection[int], clock: Callable[[], float] = time.time) -> None:
@@ -97,6 +101,10 @@ class Worker:
         parts.engine.remembered = self._remembered
         self._cursor: int | None = None
         self._baselines: dict[str, Baseline] = {}
+        self.quiet: frozenset[int] = frozenset()
+        self.until = float("inf")
+        self._unsaid: list[AlertEvent] = []
+        self._known: set[str] = set()  # ids of events that the store had when these shards were taken up
         self._late = 0
         self._baselines_at = self._baselines_due = 0.0
         self._next_baseline = 0
@@ -174,12 +182,43 @@ class Worker:
         known |= {event.id: event for event in mine if shard_of(event.device_id) in recalled.shards}
         events = _in_order(event for event in known.values() if not parts.engine.knows(event.device_id))
         parts.life.restore(events)
+        self._known = {event.id for event in recalled.events}
         told = {event.id for event in mine}
         parts.outbox.adopt(event for event in parts.life.opened(events) if event.id not in told)
         for event in parts.outbox.open_alerts():
             self.errands.want_strip(event, now)
         counts = {"shards": len(recalled.shards), "baselines": len(fresh), "events": len(events)}
         _log.info("restored", cursor=self._cursor, **counts)
+
+    def told(self) -> tuple[AlertEvent, ...]:
+        """Alerts of the last day in the store, whoever told them.
+
+        Raises:
+            StoreUnavailableError: try again.
+        """
+        return self._parts.store.read_alerts(round((self._clock() - REMEMBER) * MICROSECONDS))
+
+    def speak(self, shards: Collection[int], told: Iterable[AlertEvent]) -> None:
+        """Nobody else holds these shards any more: say what was kept back.
+
+        Where the other has told something of the same patient and kind in the meantime, it is what goes on.
+
+        Args:
+            shards: some of `quiet`.
+            told: what the store knows by now.
+        """
+        parts, mine = self._parts, [e for e in self._unsaid if shard_of(e.device_id) in shards]
+        self._unsaid = [e for e in self._unsaid if shard_of(e.device_id) not in shards]
+        self.quiet -= frozenset(shards)
+        own = {event.id for event in parts.outbox.recent(0)}
+        news = _in_order(
+            e for e in told if shard_of(e.device_id) in shards and e.id not in self._known and e.id not in own
+        )
+        parts.life.restore(news)
+        parts.outbox.adopt(parts.life.opened(news))
+        said = {(event.device_id, event.kind) for event in news}
+        self._known |= {event.id for event in news}
+        self._commit([event for event in mine if (event.device_id, event.kind) not in said])
 
     def take_on(self, shards: Collection[int]) -> None:
         """Judge these shards too, from now on."""
@@ -189,6 +228,8 @@ class Worker:
         """Another worker judges these shards."""
         parts = self._parts
         self._shards -= frozenset(shards)
+        self.quiet -= frozenset(shards)
+        self._unsaid = [e for e in self._unsaid if shard_of(e.device_id) not in shards]
         leaving = {d for d in parts.engine.device_ids if d is not None and shard_of(d) in shards}
         self.errands.keep_baselines(self._checkpoints(sorted(leaving)))
         for device_id in leaving:
@@ -308,6 +349,13 @@ class Worker:
         return baseline.payload if baseline is not None and abs(newest - baseline.at) < BASELINE_VALID else None
 
     def _commit(self, events: list[AlertEvent], cursor: int | None = None) -> None:
+        if time.monotonic() > self.until:
+            if events:
+                _log.warning("too_late", events=len(events), instead="another worker has taken over")
+            return
+        if self.quiet:
+            self._unsaid += [e for e in events if shard_of(e.device_id) in self.quiet]
+            events = [e for e in events if shard_of(e.device_id) not in self.quiet]
         if not events and cursor is None:
             return
         with self._parts.telemetry.stage("commit"):

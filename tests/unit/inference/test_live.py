@@ -8,6 +8,7 @@ import pytest
 
 from holter.batch.chunks import NONE, Chunks
 from holter.chunk import MICROSECONDS, Chunk
+from holter.feed.client import Claim
 from holter.inference import live
 from holter.inference.live import Live
 from holter.inference.shards import Duty
@@ -26,6 +27,7 @@ class Worker:
         self.shards, self.cursor, self.waiting = frozenset(), None, False
         self.errands = SimpleNamespace(run=lambda now: None)
         self.missed = False
+        self.quiet, self.until = frozenset(), 0.0
 
     def begin(self):
         self.notes.append("begin")
@@ -62,6 +64,13 @@ class Worker:
 
     def is_missing(self, chunks):
         return self.missed
+
+    def told(self):
+        return ["what another told"]
+
+    def speak(self, shards, told):
+        self.quiet -= shards
+        self.notes.append(("speak", tuple(told)))
 
     def skip(self, until):
         self.notes.append("skip")
@@ -198,3 +207,25 @@ async def test_one_that_was_frozen_begins_again_where_another_stood_in(replicas,
         assert ("release" in pair.worker.notes) == begins_again
         await pair.until(lambda: pair.held)
         assert pair.worker.notes.count("resume") == 1 + begins_again
+
+
+async def test_while_another_holds_a_shard_it_is_kept_quiet_of_and_then_what_the_other_told_is_read():
+    pair = Pair(replicas=2)
+    pair.feed.claims = {1: Claim(frozenset(range(64)), pair.now)}
+    pair.feed.listening_since = pair.now - 10
+    async with pair.live.running():
+        await pair.until(lambda: pair.held)
+        assert pair.worker.quiet == frozenset(range(32))
+        pair.now += 1
+        pair.feed.claims = {1: Claim(frozenset(range(32, 64)), pair.now)}
+        await pair.until(lambda: ("speak", ("what another told",)) in pair.worker.notes)
+        await pair.until(lambda: pair.worker.quiet == frozenset())
+
+
+async def test_who_has_heard_nobody_yet_waits_a_moment_with_what_it_says():
+    pair = Pair(replicas=2)
+    async with pair.live.running():
+        await pair.until(lambda: pair.held)
+        assert pair.worker.quiet == frozenset(range(32))
+        pair.now += 3.5
+        await pair.until(lambda: pair.worker.quiet == frozenset())

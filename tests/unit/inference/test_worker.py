@@ -467,3 +467,50 @@ def test_each_baseline_is_written_once_a_minute(patients):
         for baseline in patients.store.read_baselines(range(64)):
             at[baseline.device_id].add(baseline.at)
     assert {device: len(times) for device, times in at.items()} == dict.fromkeys(patients.devices, 3)
+
+
+def test_while_two_hold_a_shard_one_speaks_and_the_other_goes_on_from_it(tmp_path):
+    owner = Ward(tmp_path / "owner")
+    owner.fed(61)  # the rhythm changes within the next seconds
+    owner.worker.write_baselines()
+    deliver(owner)
+    new = Standby(owner, tmp_path / "new")
+    new.worker.resume(new.worker.recall(range(64), WARM_TAKEOVER))
+    adopted = new.told()
+    new.worker.quiet = frozenset(range(64))
+    new.cycle()
+    for _ in range(25):
+        waiting = owner.fed(1)
+        new.now = owner.now
+        new.worker.judge(waiting)
+        new.worker.look()
+    deliver(owner)
+    kept_back = list(new.worker._unsaid)
+    assert {e.kind for e in kept_back} >= {Kind.VENTRICULAR_TACHYCARDIA}
+    assert new.told() == adopted
+    new.worker.speak(range(64), new.worker.told())
+    vt = [e for e in (*owner.told(), *new.told()) if e.kind is Kind.VENTRICULAR_TACHYCARDIA]
+    assert len({e.alert_id for e in vt}) == 1, "one alert, whoever tells of it"
+    assert [e.alert_id for e in new.outbox.open_alerts() if e.kind is Kind.VENTRICULAR_TACHYCARDIA]
+    owner.worker.release(range(64))
+    new.fed(10)
+    assert len({e.alert_id for e in new.told() if e.kind is Kind.VENTRICULAR_TACHYCARDIA}) == 1
+
+
+def test_what_was_kept_back_is_said_when_the_other_has_said_nothing(tmp_path):
+    patients = Ward(tmp_path)
+    patients.worker.quiet = frozenset(range(64))
+    patients.fed(90)
+    assert patients.told() == ()
+    patients.worker.speak(range(64), patients.worker.told())
+    assert {e.kind for e in patients.told()} >= {Kind.VENTRICULAR_TACHYCARDIA}
+
+
+def test_what_is_decided_after_another_has_taken_over_is_not_said(tmp_path):
+    patients = Ward(tmp_path)
+    patients.fed(55)
+    told, cursor = patients.told(), patients.outbox.cursor()
+    patients.worker.until = 0.0  # long ago
+    patients.fed(40)
+    assert patients.told() == told
+    assert patients.outbox.cursor() == cursor
