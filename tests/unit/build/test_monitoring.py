@@ -53,7 +53,7 @@ def declared():
 def test_expressions_ask_for_metrics_that_exist_of_this_cohort_alone(make, full):
     asked, there = set(), declared()
     for expression in expressions(make, full):
-        series = re.findall(r"\b(up|holter_\w+)(\{[^}]*\})", expression)
+        series = re.findall(r"\b(up|holter_\w+|process_\w+)(\{[^}]*\})", expression)
         assert series, expression
         for name, matchers in series:
             assert name in there, name

@@ -25,7 +25,14 @@ def content(cohort: Cohort) -> Json:
     return dashboard(
         where,
         f"Holter / Cohort {where}",
-        (_at_a_glance(cohort), _intake(cohort), _store(cohort), _judging(cohort), _telling(cohort)),
+        (
+            _at_a_glance(cohort),
+            _intake(cohort),
+            _store(cohort),
+            _judging(cohort),
+            _telling(cohort),
+            _processes(cohort),
+        ),
         variables=[source_variable("datasource", "prometheus")],
         annotations=[annotation],
     )
@@ -45,6 +52,9 @@ class _Series:
     def quantile(self, q: float, metric: str, by: str = "") -> str:
         labels = f"le, {by}" if by else "le"
         return f"histogram_quantile({q:g}, sum by ({labels}) (rate({self(f'{metric}_bucket')}[{_RATE}])))"
+
+    def process(self, metric: str) -> str:
+        return f"{metric}{{{self._target}}}"
 
     @property
     def up(self) -> str:
@@ -270,3 +280,30 @@ def _telling(cohort: Cohort) -> Row:
             ),
         ]
     return Row("Telling", tuple(panels))
+
+
+def _processes(cohort: Cohort) -> Row:
+    of = _Series(cohort)
+    return Row(
+        "Processes",
+        (
+            Panel(
+                "CPU",
+                "Cores, by pod.",
+                "short",
+                (Query(f"sum by (pod) (rate({of.process('process_cpu_seconds_total')}[{_RATE}]))", "{{pod}}"),),
+            ),
+            Panel(
+                "Memory",
+                "Resident, by pod. One that grows for days is a fault.",
+                "bytes",
+                (Query(f"max by (pod) ({of.process('process_resident_memory_bytes')})", "{{pod}}"),),
+            ),
+            Panel(
+                "Up for",
+                "Since the process began; falls to 0 at each restart.",
+                "s",
+                (Query(f"time() - max by (pod) ({of.process('process_start_time_seconds')})", "{{pod}}"),),
+            ),
+        ),
+    )

@@ -45,6 +45,10 @@ class _Series:
     def rate(self, metric: str, more: str = "", over: str = "5m") -> str:
         return f"sum(rate({self(metric, more)}[{over}]))"
 
+    def process(self, metric: str) -> str:
+        """Of the processes themselves, which carry no cohort but their pods' labels."""
+        return f"{metric}{{{self._target}}}"
+
     def down(self, component: Component) -> str:
         up = f'up{{{self._target},{COMPONENT_LABEL}="{component}"}}'
         return f"(sum({up}) or vector(0)) == 0"
@@ -86,6 +90,14 @@ def _reach(cohort: Cohort) -> tuple[Rule, ...]:
             _pods(cohort, Component.INFERENCE),
         ),
         *((console,) if cohort.spec.console.enabled else ()),
+        Rule(
+            "HolterRestarting",
+            f"max by ({COMPONENT_LABEL}, pod) (changes({of.process('process_start_time_seconds')}[30m])) > 2",
+            "0m",
+            _WARNING,
+            "{{ $labels.pod }} has started three times within half an hour",
+            f"kubectl -n {cohort.namespace} logs {{{{ $labels.pod }}}} --previous --tail=50",
+        ),
     )
 
 
