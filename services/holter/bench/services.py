@@ -111,7 +111,11 @@ class Services:
             with (self.folder / f"{name}.log").open("ab") as log:
                 command = [str(Path(sys.executable).with_name("holter")), name.partition("-")[0]]
                 self.processes[name] = subprocess.Popen(  # noqa: S603 - this very Python
-                    command, env={**os.environ, **variables}, stdout=log, stderr=log
+                    command,
+                    env={**os.environ, **variables},
+                    stdout=log,
+                    stderr=log,
+                    preexec_fn=usage.die_with_parent,
                 )
 
     def wait_ready(self, *names: str, seconds: float = 300.0) -> None:

@@ -59,7 +59,11 @@ class Running:
 def play(plan: Plan) -> Running:
     """Start a load."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "holter.bench.players"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "holter.bench.players"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=usage.die_with_parent,
     )
     assert process.stdin is not None
     process.stdin.write(json.dumps(asdict(plan)))
