@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
@@ -12,10 +13,12 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HT
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from holter.chunk import LEAD_OFF, Chunk
-from holter.frame import MAX_DATAGRAM_BYTES, Status, decode_acks, encode
-from holter.keys import bearer, mac_key
+from holter.frame import MAX_DATAGRAM_BYTES, MAX_FRAME_BYTES, Status, decode_acks, encode
+from holter.keys import Signer, bearer, mac_key
 
 TIMEOUT_SECONDS = 10.0
+_FRAMES_PER_MESSAGE = (256 << 10) // MAX_FRAME_BYTES
+"""As many as a WebSocket message may hold (docs/protocol.md), however long they are."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OPEN_KEY = bytes(32)  # an open cohort looks at no token, but a frame has a MAC all the same
 
@@ -177,8 +180,9 @@ class WebSocketLink:
             raise NotNowError(f"{type(e).__name__}: {e}") from e
 
     async def _exchange(self, connection: WebSocketClientConnection, chunks: Sequence[Chunk]) -> Delivery:
-        for chunk in chunks:
-            await connection.write_message(_frame(chunk, self._key), binary=True)
+        for first in range(0, len(chunks), _FRAMES_PER_MESSAGE):
+            some = chunks[first : first + _FRAMES_PER_MESSAGE]
+            await connection.write_message(b"".join(_frame(chunk, self._key) for chunk in some), binary=True)
         open_ = {(chunk.device_id, chunk.seq): i for i, chunk in enumerate(chunks)}
         delivery = Delivery()
         while open_:
@@ -255,4 +259,9 @@ class UdpLink:
 
 
 def _frame(chunk: Chunk, key: bytes | None) -> bytes:
-    return encode(chunk, mac_key(key or _OPEN_KEY, chunk.device_id))
+    return encode(chunk, _signer(key or _OPEN_KEY, chunk.device_id))
+
+
+@lru_cache(1 << 16)
+def _signer(key: bytes, device_id: str) -> Signer:
+    return Signer(mac_key(key, device_id))

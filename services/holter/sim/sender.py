@@ -85,7 +85,11 @@ class Sender:
             AccessError: the ingest does not accept the key.
         """
         lane = zlib.crc32(chunk.device_id.encode()) % len(self._queues)
-        await self._unless_failed(self._queues[lane].put(chunk))
+        queue = self._queues[lane]
+        if queue.full() or any(task.done() for task in self._tasks):
+            await self._unless_failed(queue.put(chunk))
+        else:
+            queue.put_nowait(chunk)
         self.counts.handed += 1
 
     async def drain(self) -> None:

@@ -11,7 +11,7 @@ from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
-from holter.frame import Ack, Status, decode, decode_one, encode_ack
+from holter.frame import Ack, Status, decode, encode_ack
 from holter.keys import bearer, mac_key
 
 KEY = bytes(range(32))
@@ -90,9 +90,12 @@ class Stream(WebSocketHandler):
         self.ingest, self.gone = ingest, False
 
     def on_message(self, message):
+        for frame in frames_of(message):
+            self.take(frame.chunk)
+
+    def take(self, chunk):
         if self.gone:
             return
-        chunk = decode_one(message).chunk
         self.ingest.sent[chunk.device_id, chunk.seq] += 1
         match self.ingest.fault():
             case None:
