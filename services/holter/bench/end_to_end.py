@@ -216,8 +216,9 @@ def broken(run: dict[str, Any]) -> list[str]:
     """Which bounds a run broke, in words."""
     faults = []
     life, window = run["p99_sample_to_decision_s"], run["p99_window_s"]
-    if life is None or life > LIFE_BOUND:
-        faults.append(f"life-threatening p99 {'none' if life is None else f'{life:.1f} s'} > {LIFE_BOUND:g} s")
+    bound = STORE_BOUND if run["source"] == "Store" else FEED_BOUND if run["patients"] <= 1000 else LIFE_BOUND
+    if life is None or life > bound:
+        faults.append(f"life-threatening p99 {'none' if life is None else f'{life:.1f} s'} > {bound:g} s")
     if window is None or window > WINDOW_BOUND:
         faults.append(f"window p99 {'none' if window is None else f'{window:.1f} s'} > {WINDOW_BOUND:g} s")
     if run["transport"] != "udp" and not run["sent"] == run["acknowledged"] == run["stored"]:

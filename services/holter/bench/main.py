@@ -1,9 +1,11 @@
 """`holter bench`: all stages in one run, a table and `bench.json`."""
 
+import os
 import platform
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ from holter.bench.stages import Context
 
 _JUDGED_AT = 5000
 """Patients."""
-STAGES = ("ingest", "inference", "cost", "ceiling")
+_RISING = (2000, 5000, 10_000, 14_000, 20_000)
+STAGES = ("ingest", "inference", "cost", "latency", "ceiling")
 _console = Console(width=130, highlight=False)
 
 
@@ -29,9 +32,22 @@ _console = Console(width=130, highlight=False)
     "--json", "path", type=click.Path(path_type=Path, dir_okay=False), default="bench.json", show_default=True
 )
 @click.option("--stage", "chosen", type=click.Choice(STAGES), multiple=True, help="Only these; may be repeated.")
-@click.option("--patients", type=click.IntRange(1), help="Of the end-to-end run, instead of a rising number.")
+@click.option("--patients", type=click.IntRange(1), help="Of one end-to-end run, instead of the stages' own sizes.")
+@click.option("--transport", type=click.Choice(("websocket", "udp")), default="websocket", help="Of that run.")
+@click.option("--source", type=click.Choice(("Feed", "Store")), default="Feed", help="Of that run.")
+@click.option("--workers", type=click.IntRange(1, 8), default=1, help="Of that run.")
 @click.option("--seconds", type=click.IntRange(20), help="Of each end-to-end run.")
-def bench(*, quick: bool, path: Path, chosen: tuple[str, ...], patients: int | None, seconds: int | None) -> None:
+def bench(
+    *,
+    quick: bool,
+    path: Path,
+    chosen: tuple[str, ...],
+    patients: int | None,
+    transport: str,
+    source: str,
+    workers: int,
+    seconds: int | None,
+) -> None:
     """Measure Holter beside the tutorial's pipeline: same machine, same InfluxDB, same run.
 
     CPU is that of Holter's own processes, as the kernel counts it; influxd's is told beside it. What the machine does
@@ -43,7 +59,8 @@ def bench(*, quick: bool, path: Path, chosen: tuple[str, ...], patients: int | N
     try:
         with own_bucket() as influx, tempfile.TemporaryDirectory(prefix="holter-bench-") as folder:
             context = Context(influx, Path(folder), quick, lambda text: _console.print(f"[dim]{text}[/]"))
-            result = _run(context, wanted, patients, seconds)
+            one = None if patients is None else Run(patients, 0, transport, workers, source=source)
+            result = _run(context, wanted, one, seconds)
     except NoInfluxError as error:
         raise click.ClickException(str(error)) from error
     path.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
@@ -51,11 +68,11 @@ def bench(*, quick: bool, path: Path, chosen: tuple[str, ...], patients: int | N
     _console.print(f"all figures: {path}")
 
 
-def _run(context: Context, wanted: tuple[str, ...], patients: int | None, seconds: int | None) -> dict[str, Any]:
+def _run(context: Context, wanted: tuple[str, ...], one: Run | None, seconds: int | None) -> dict[str, Any]:
     result: dict[str, Any] = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "quick": context.quick,
-        "machine": {"cores": len(__import__("os").sched_getaffinity(0)), "python": platform.python_version()},
+        "machine": {"cores": len(os.sched_getaffinity(0)), "python": platform.python_version()},
         "load_average": usage.load_average(),
     }
     if "ingest" in wanted:
@@ -73,14 +90,14 @@ def _run(context: Context, wanted: tuple[str, ...], patients: int | None, second
             context.say(f"inference: {size} patients in one worker")
             result["judging"].append(stages.judging(context, size, 10))
     runs: list[dict[str, Any]] = []
-    sizes = _sizes(wanted, patients, quick=context.quick)
-    for size in sizes:
-        context.say(f"end to end: {size} patients")
+    for number, run in enumerate([one] if one else _runs(wanted, quick=context.quick)):
+        context.say(f"end to end: {run.patients} patients, {run.transport}, from the {run.source.lower()}")
         length = seconds or (22 if context.quick else 60)
-        runs.append(end_to_end.run(context, Run(size, length, warm=min(12 if context.quick else 20, length // 2))))
+        warm = min(12 if context.quick else 20, length // 2)
+        runs.append(end_to_end.run(context, replace(run, seconds=length, warm=warm), f"run{number}"))
         if faults := end_to_end.broken(runs[-1]):
             context.say(f"  broken: {'; '.join(faults)}")
-            if patients is None and "ceiling" in wanted:
+            if run.patients >= _RISING[0]:
                 break
     if runs:
         held = [run for run in runs if not end_to_end.broken(run)] or runs[:1]
@@ -91,14 +108,14 @@ def _run(context: Context, wanted: tuple[str, ...], patients: int | None, second
     return result
 
 
-def _sizes(wanted: tuple[str, ...], patients: int | None, *, quick: bool) -> list[int]:
-    if patients is not None:
-        return [patients]
+def _runs(wanted: tuple[str, ...], *, quick: bool) -> list[Run]:
+    """End-to-end runs of these stages, the number of patients rising."""
     if quick:
-        return [300] if {"cost", "ceiling", "inference"} & set(wanted) else []
-    sizes = [100, 1000] if "cost" in wanted else []
-    sizes += [5000] if "inference" in wanted else []
-    return sorted({*sizes, *((2000, 4000, 7000, 10_000, 14_000, 20_000) if "ceiling" in wanted else ())})
+        return [Run(300, 0)] if {"cost", "latency", "ceiling"} & set(wanted) else []
+    runs = [Run(patients, 0) for patients in (100, 1000)] if "cost" in wanted else []
+    if "latency" in wanted:
+        runs += [Run(1000, 0), Run(1000, 0, source="Store")] if "cost" not in wanted else [Run(1000, 0, source="Store")]
+    return runs + ([Run(patients, 0) for patients in _RISING] if "ceiling" in wanted else [])
 
 
 def _compare(result: dict[str, Any]) -> None:
@@ -178,7 +195,7 @@ def _tables(result: dict[str, Any]) -> None:
             table.add_column(column, justify="right")
         for run in result["runs"]:
             table.add_row(
-                str(run["patients"]), run["transport"], str(run["sent"]), str(run["stored"]),
+                str(run["patients"]), _ways(run), str(run["sent"]), str(run["stored"]),
                 f"{run['errors_5xx']:.0f}",
                 _s(run["p50_sample_to_decision_s"]), _s(run["p99_sample_to_decision_s"]), _s(run["p99_window_s"]),
                 f"{run['worker_cpu_us_per_patient_interval']:.0f}", f"{run['ingest_cpu_us_per_patient_second']:.0f}",
@@ -186,6 +203,10 @@ def _tables(result: dict[str, Any]) -> None:
                 f"{run['load_average']:.1f}", "; ".join(end_to_end.broken(run)) or "yes",
             )  # fmt: skip
         _console.print(table)
+
+
+def _ways(run: dict[str, Any]) -> str:
+    return {"websocket": "ws", "udp": "udp"}[run["transport"]] + (", store" if run["source"] == "Store" else "")
 
 
 def _us(value: float | None) -> str:

@@ -56,8 +56,8 @@ def test_quantiles_are_of_what_came_between_the_looks():
 
 def test_a_run_that_loses_a_chunk_or_is_late_is_broken():
     good = {
-        "p99_sample_to_decision_s": 1.0, "p99_window_s": 1.0, "transport": "websocket", "sent": 5, "acknowledged": 5,
-        "stored": 5, "errors_5xx": 0, "behind_s": 0.1,
+        "p99_sample_to_decision_s": 1.0, "p99_window_s": 1.0, "transport": "websocket", "source": "Feed",
+        "patients": 2000, "sent": 5, "acknowledged": 5, "stored": 5, "errors_5xx": 0, "behind_s": 0.1,
     }  # fmt: skip
     assert broken(good) == []
     for change in ({"stored": 4}, {"p99_window_s": 7.5}, {"p99_sample_to_decision_s": None}, {"errors_5xx": 1}):
