@@ -322,9 +322,9 @@ def unwell(kubectl, helm, request):
     else:
         (_, services), _ = request.getfixturevalue("images")
         helm("upgrade", services={"image": {"repository": services, "tag": "missing"}})
-    kubectl.apply(cohort("unwell", **spec))
+    kubectl.apply(cohort(f"unwell-{why}", **spec))  # a bucket that is kept belongs to the cohort it was made for
     yield why
-    kubectl.run("delete", "cohort/unwell", "-n", WARD, "--timeout=150s")
+    kubectl.run("delete", f"cohort/unwell-{why}", "-n", WARD, "--timeout=150s")
     kubectl.run("delete", "resourcequota/none", "-n", WARD, "--ignore-not-found")
     if why == "image":
         helm("upgrade")
@@ -332,16 +332,16 @@ def unwell(kubectl, helm, request):
 
 @pytest.mark.parametrize("unwell", UNWELL, indirect=True)
 def test_describe_tells_why_a_cohort_is_not_well(kubectl, condition, unwell, capsys):
-    reason, words = UNWELL[unwell]
+    (reason, words), name = UNWELL[unwell], f"unwell-{unwell}"
 
     def told():
-        found = condition("unwell", "Degraded")
+        found = condition(name, "Degraded")
         return found if found and found["status"] == "True" and found["reason"] == reason else None
 
     eventually(f"Degraded, {reason}", told, seconds=60)
-    line = next(e for e in kubectl.run("get", "cohorts", "-n", WARD).splitlines() if e.startswith("unwell"))
+    line = next(e for e in kubectl.run("get", "cohorts", "-n", WARD).splitlines() if e.startswith(name))
     assert line.split()[1:3] == ["Degraded", "False"]
-    text = kubectl.run("describe", "cohort", "unwell", "-n", WARD)
+    text = kubectl.run("describe", "cohort", name, "-n", WARD)
     assert words in text.partition("Conditions:")[2]
     assert any(reason in each and "Warning" in each for each in text.partition("Events:")[2].splitlines())
     said(capsys, f"{unwell}: {told()['message'][:150]}")
