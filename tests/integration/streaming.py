@@ -14,7 +14,7 @@ from tornado.web import Application, RequestHandler
 
 
 class _Loop(threading.Thread):
-    """An event loop of its own; `begin` runs in it."""
+    """An event loop of its own; `begin` runs in it, and `finish` at the end."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -25,6 +25,12 @@ class _Loop(threading.Thread):
         self.loop.run_until_complete(self.begin())
         self.ready.set()
         self.loop.run_forever()
+        self.finish()
+        left = asyncio.all_tasks(self.loop)
+        for task in left:
+            task.cancel()
+        self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        self.loop.close()
 
     def __enter__(self):
         self.start()
@@ -54,6 +60,9 @@ class Receiver(_Loop):
         (socket,) = bind_sockets(0, "127.0.0.1")
         self.server.add_socket(socket)
         self.url = f"http://127.0.0.1:{socket.getsockname()[1]}/"
+
+    def finish(self):
+        self.server.stop()
 
     def once(self):
         """What one that drops repeated ids sees, in order: (time, body)."""
@@ -90,8 +99,13 @@ class Gate(_Loop):
         self.is_open, self._writers = True, set()
 
     async def begin(self):
-        server = await asyncio.start_server(self._pass, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        self.server = await asyncio.start_server(self._pass, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
+
+    def finish(self):
+        self.server.close()
+        for writer in tuple(self._writers):
+            writer.transport.abort()
 
     async def _pass(self, reader, writer):
         if not self.is_open:

@@ -178,6 +178,7 @@ class _Gateway:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._single = load.plan.transport == "websocket_device"
+        self._tries = 0
 
     async def run(self) -> None:
         plan, patients = self._load.plan, self._load.patients
@@ -225,10 +226,10 @@ class _Gateway:
 
     async def _connect(self) -> None:
         ports = self._load.plan.port
-        # Another one of several after each fall.
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", ports[(self._lane + self._load.sent.connects) % len(ports)], limit=1 << 20
-        )
+        # Another one of several after each fall, and when one is not there.
+        port = ports[(self._lane + self._tries) % len(ports)]
+        self._tries += 1
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
         self._load.sent.connects += 1
         writer.write(
             b"GET /stream HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -186,7 +186,7 @@ class InfluxStore:
                 send(middle, last)
                 return
             try:
-                self._connection.write("write_chunks", body)
+                self._connection.write("write_chunks", body, compress=self._layout.compress)
             except RejectedError as error:
                 if error.too_large:
                     self._most_bytes = min(self._most_bytes, max(len(body) // 2, _LEAST_BODY))

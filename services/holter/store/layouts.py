@@ -26,6 +26,7 @@ class Layout:
         measurement: where they are.
         fields: what has to be read of them.
         encode: a batch's lines.
+        compress: whether gzip pays for a body (docs/store.md).
         decode: the chunks whose points are all there, each device's in order of `t0`; columns `device_id`, `_field`,
             `_time`, `_value` are read.
     """
@@ -34,6 +35,7 @@ class Layout:
     fields: tuple[str, ...]
     encode: Callable[[Batch], bytes]
     decode: Callable[[Iterable[Table]], list[Chunk]]
+    compress: bool
 
     @property
     def condition(self) -> str:
@@ -120,6 +122,6 @@ def _runs(values: Sequence[str]) -> Iterator[tuple[str, slice]]:
 
 LayoutName = Literal["Chunks", "Samples"]
 LAYOUTS: dict[LayoutName, Layout] = {
-    "Chunks": Layout("ecg_chunk", ("pcm",), _chunk_lines, _decode_chunks),
-    "Samples": Layout("ecg_signal", ("voltage", "chunk"), _sample_lines, _decode_samples),
+    "Chunks": Layout("ecg_chunk", ("pcm",), _chunk_lines, _decode_chunks, compress=False),
+    "Samples": Layout("ecg_signal", ("voltage", "chunk"), _sample_lines, _decode_samples, compress=True),
 }
