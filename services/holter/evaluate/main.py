@@ -1,7 +1,7 @@
 """`holter evaluate`: detection quality on a folder of annotated records."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -12,7 +12,7 @@ from holter.config import PatientProfile
 from holter.evaluate import noise as noises
 from holter.evaluate.files import write_alerts, write_windows
 from holter.evaluate.noise import Noise
-from holter.evaluate.playing import Setup
+from holter.evaluate.playing import LEARNING_SECONDS, Setup, Simulated
 from holter.evaluate.report import as_json, report
 from holter.evaluate.running import run
 from holter.evaluate.tables import tables
@@ -20,11 +20,22 @@ from holter.inference.profiles import ProfilesError, parse
 from holter.sim.recording import RecordError
 
 _WIDE = 200
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_HEALTHY, _HOURS_EACH = ("resting", "active", "noise"), 2.0
+"""Simulated patients of whom nothing physiological should be told."""
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR")
+@click.argument(
+    "folder", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="[DIR]", required=False
+)
+@click.option(
+    "--simulate",
+    type=click.FloatRange(0.1),
+    metavar="HOURS",
+    help="So many hours of simulated patients instead: at rest, on their feet, and with noise.",
+)
 @click.option("--windows", type=_FILE, metavar="FILE.csv", help="Write every scored window.")
 @click.option("--alerts", type=_FILE, metavar="FILE.csv", help="Write every alert.")
 @click.option("--json", "json_file", type=_FILE, metavar="FILE", help="Write all figures, for machines.")
@@ -42,7 +53,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--jobs", type=click.IntRange(1), help="Processes.  [default: one for each core]")
 def evaluate(
-    folder: Path,
+    folder: Path | None,
+    simulate: float | None,
     windows: Path | None,
     alerts: Path | None,
     json_file: Path | None,
@@ -59,9 +71,7 @@ def evaluate(
     The first five minutes of each record are for learning, without labels: a model is fitted on all their windows. The
     rest is scored against the annotations (.atr): beats, windows, episodes, alerts. docs/evaluation.md tells how.
     """
-    paths = sorted(header.with_suffix("") for header in folder.glob("*.hea"))
-    if not paths:
-        raise click.ClickException(f"{folder}: no WFDB record there (no *.hea)")
+    paths = _sources(folder, simulate, seed)
     for file in (windows, alerts, json_file):
         if file is not None and not file.parent.is_dir():
             raise click.ClickException(f"{file}: its folder is not there")
@@ -81,7 +91,8 @@ def evaluate(
         whys = "\n".join(f"{name}: {why}" for name, why in done.failures.items())
         raise click.ClickException(f"{folder}: no record could be read\n{whys}")
     options = {
-        "folder": str(folder),
+        "folder": str(folder) if folder else None,
+        "simulate": simulate,
         "channel": channel,
         "noise": str(noise) if noise else None,
         "snr": snr,
@@ -100,6 +111,20 @@ def evaluate(
         console = Console(width=_WIDE)
     for item in tables(figures):
         console.print(item, highlight=False)
+
+
+def _sources(folder: Path | None, hours: float | None, seed: int) -> Sequence[Path | Simulated]:
+    if (folder is None) == (hours is None):
+        raise click.UsageError("either DIR or --simulate HOURS is expected")
+    if folder is not None:
+        paths = sorted(header.with_suffix("") for header in folder.glob("*.hea"))
+        if not paths:
+            raise click.ClickException(f"{folder}: no WFDB record there (no *.hea)")
+        return paths
+    assert hours is not None
+    patients = max(len(_HEALTHY), round(hours / _HOURS_EACH))
+    seconds = LEARNING_SECONDS + round(3600 * hours / patients)
+    return [Simulated(_HEALTHY[k % len(_HEALTHY)], k, seconds, seed) for k in range(patients)]
 
 
 def _noise(path: Path | None, snr: float | None, channel: str | None) -> Noise | None:

@@ -1,7 +1,8 @@
 """Records through the worker's own code: chunks in, `Engine.push`, `Decision.step`, alert events out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice, takewhile, tee
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,10 @@ from holter.model.pipeline import Model
 from holter.signal.filters import FS
 from holter.signal.patient import BEATS
 from holter.signal.resample import HALF
-from holter.sim.recording import RecordError, Recording, device_id
+from holter.sim.patient import Patient
+from holter.sim.recording import RecordError, device_id
 from holter.sim.recording import read as read_recording
+from holter.sim.scenario import SCENARIOS, Person
 from holter.window import WindowScores
 
 BASE_SECOND = 1_800_000_000
@@ -129,11 +132,23 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class _Bed:
-    """One record while it is played."""
+class Bed:
+    """One record, or one simulated patient, while it is played.
 
-    recording: Recording
-    reference: Reference
+    Attributes:
+        name: of it.
+        lead: name of the channel.
+        fs: Hz.
+        length: seconds.
+        reference: what is annotated; asked for at the end.
+        chunks: the first of them is `upcoming`.
+    """
+
+    name: str
+    lead: str
+    fs: float
+    length: float
+    reference: Callable[[], Reference]
     chunks: Iterator[Chunk]
     upcoming: Chunk | None
     told: list[Told] = field(default_factory=list)
@@ -142,22 +157,78 @@ class _Bed:
     seconds: int = 0
 
 
+def _record(path: Path, setup: Setup) -> Bed:
+    recording = read_recording(path, channel=setup.channel)
+    reference = references.read(path, recording.fs, recording.seconds)
+    if setup.noise is not None:
+        try:
+            mixed = noises.add(recording.millivolts, recording.fs, reference, setup.noise)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        recording = replace(recording, millivolts=mixed)
+    chunks = recording.chunks(device_id("", recording.name), BASE_SECOND * MICROSECONDS)
+    return Bed(
+        recording.name, recording.lead, recording.fs, recording.seconds, lambda: reference, chunks, next(chunks, None)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """A simulated patient of whom nothing physiological should be told, or a rhythm from `onset` on.
+
+    Attributes:
+        rhythm: a key of `sim.scenario.SCENARIOS`.
+        number: of the patient; with the seed it says who that is.
+        seconds: length.
+        seed: of the ward.
+        onset: second of the scenario's event.
+    """
+
+    rhythm: str
+    number: int
+    seconds: int
+    seed: int = 0
+    onset: float = 400.0
+
+    @property
+    def name(self) -> str:
+        """Of the patient."""
+        return f"{self.rhythm}-{self.number:03d}"
+
+    def bed(self) -> Bed:
+        """Laid down."""
+        rng = np.random.default_rng([self.seed, self.number])
+        heart = SCENARIOS[self.rhythm](Person.draw(rng, FS, self.onset))
+        heart.beats, beats = tee(heart.beats)
+        chunks = islice(Patient(self.name, heart, FS).chunks(BASE_SECOND * MICROSECONDS), self.seconds)
+
+        def reference() -> Reference:
+            known = list(takewhile(lambda b: b.at < self.seconds, beats))
+            times, codes = [b.at for b in known], ["V" if b.form else "N" for b in known]
+            notes = ["(N", *("" for _ in known)]
+            return references.parse([0.0, *times], ["+", *codes], notes, self.seconds)
+
+        return Bed(self.name, "simulated", float(FS), float(self.seconds), reference, chunks, next(chunks, None))
+
+
 class Batch:
     """Records as the devices of one engine, played side by side.
 
     Args:
-        paths: of records, without extension. What cannot be read is in `failures`.
+        sources: paths of records, without extension, and simulated patients. What cannot be read is in `failures`.
         setup: see there.
     """
 
-    def __init__(self, paths: Sequence[Path], setup: Setup) -> None:
+    def __init__(self, sources: Sequence["Path | Simulated"], setup: Setup) -> None:
         self._failures: dict[str, str] = {}
-        self._beds: dict[str, _Bed] = {}
-        for path in paths:
+        self._beds: dict[str, Bed] = {}
+        for source in sources:
             try:
-                self._take(path, setup)
+                bed = source.bed() if isinstance(source, Simulated) else _record(source, setup)
             except (RecordError, ValueError) as error:
-                self._failures[path.name] = str(error)
+                self._failures[source.name] = str(error)
+            else:
+                self._beds[device_id("", source.name)] = bed
         profiles = setup.profiles or {}
         self._engine = Engine(WINDOW, INTERVAL, capacity=max(1, len(self._beds)))
         self._life = Life("", "evaluate", COOLDOWN)
@@ -168,26 +239,13 @@ class Batch:
         self._going_on: dict[tuple[str, Kind], int] = {}
         """Place in `told` of each alert that is not cleared."""
 
-    def _take(self, path: Path, setup: Setup) -> None:
-        recording = read_recording(path, channel=setup.channel)
-        reference = references.read(path, recording.fs, recording.seconds)
-        if setup.noise is not None:
-            try:
-                mixed = noises.add(recording.millivolts, recording.fs, reference, setup.noise)
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}") from error
-            recording = replace(recording, millivolts=mixed)
-        name = device_id("", recording.name)
-        chunks = recording.chunks(name, BASE_SECOND * MICROSECONDS)
-        self._beds[name] = _Bed(recording, reference, chunks, next(chunks, None))
-
     def failures(self) -> dict[str, str]:
         """Records that could not be read, and why."""
         return self._failures
 
     def seconds(self) -> float:
         """Length of the longest record."""
-        return max((bed.recording.seconds for bed in self._beds.values()), default=0.0)
+        return max((bed.length for bed in self._beds.values()), default=0.0)
 
     def play(self, first: int, last: int) -> None:
         """Take in the seconds [first, last) of record time of every record, one at a time."""
@@ -232,7 +290,7 @@ class Batch:
             bed = self._beds[name]
             bed.seconds = second - BASE_SECOND
             record = state[slot]
-            delay = FIDUCIAL_DELAY + (0.0 if bed.recording.fs == FS else HALF / bed.recording.fs)
+            delay = FIDUCIAL_DELAY + (0.0 if bed.fs == FS else HALF / bed.fs)
             for number in range(bed.seen, count):
                 beat = record["beats"][number % BEATS]
                 at = bed.seconds - (int(record["n"]) - int(beat["r"])) / FS - delay
@@ -256,14 +314,14 @@ class Batch:
         told.append(Told(event.kind, event.category, event.priority, onset, at, at, event.score, event.reason))
 
 
-def _outcome(bed: _Bed, scores: WindowScores | None) -> Outcome:
+def _outcome(bed: Bed, scores: WindowScores | None) -> Outcome:
     beats = sorted(bed.beats)
     return Outcome(
-        name=bed.recording.name,
-        lead=bed.recording.lead,
-        fs=bed.recording.fs,
+        name=bed.name,
+        lead=bed.lead,
+        fs=bed.fs,
         seconds=bed.seconds,
-        reference=bed.reference,
+        reference=bed.reference(),
         beats=np.array([at for at, _ in beats], np.float64),
         ventricular=np.array([ventricular for _, ventricular in beats], np.bool_),
         windows=_windows(scores),

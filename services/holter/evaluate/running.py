@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from holter.config import RefitConfig
-from holter.evaluate.playing import LEARNING_SECONDS, Batch, Outcome, Setup, join, take
+from holter.evaluate.playing import LEARNING_SECONDS, Batch, Outcome, Setup, Simulated, join, take
 from holter.inference.warm import warm
 from holter.model.fit import MIN_ROWS
 from holter.refit.train import Trained, train
@@ -44,11 +44,11 @@ class _Process(BaseManager):
 _Process.register("Batch", Batch)
 
 
-def run(paths: Sequence[Path], setup: Setup, *, seed: int, jobs: int, step: Callable[[float], None]) -> Run:
+def run(paths: Sequence[Path | Simulated], setup: Setup, *, seed: int, jobs: int, step: Callable[[float], None]) -> Run:
     """Play records; the same records, setup and seed give the same outcomes, whatever `jobs` is.
 
     Args:
-        paths: of records, without extension.
+        paths: of records, without extension, and simulated patients.
         setup: how they are read.
         seed: of the fit.
         jobs: processes; 1: this one.
@@ -79,7 +79,7 @@ def run(paths: Sequence[Path], setup: Setup, *, seed: int, jobs: int, step: Call
 
 
 @contextmanager
-def _batches(paths: Sequence[Path], setup: Setup, jobs: int) -> Iterator[list[Batch]]:
+def _batches(paths: Sequence[Path | Simulated], setup: Setup, jobs: int) -> Iterator[list[Batch]]:
     if jobs == 1:
         yield [Batch(paths, setup)]
         return

@@ -8,6 +8,7 @@ import numpy as np
 from holter.sim.background import (
     Bursts,
     ColouredNoise,
+    Floats,
     Layer,
     Steps,
     atrial_waves,
@@ -31,6 +32,9 @@ from holter.sim.rhythm import (
     tachycardia,
     until,
 )
+
+_BOUTS = 200
+"""Of exercise that are laid out: two days of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,36 @@ def running(person: Person) -> Heart:
     )
     layers = (*person.background(), *(fade_in(layer, start, seconds / 2) for layer in effort))
     beats = person.sinus(ramp(70, 180, start, seconds))
+    return Heart(beats, [person.own], layers, resolution=person.resolution)
+
+
+def active(person: Person) -> Heart:
+    """A day on one's feet: every 10–20 minutes up by 30–70/min within 40–90 s, for minutes, with steps."""
+    rng, rest = person.rng, person.rate
+    times, rates = [0.0], [rest]
+    for _ in range(_BOUTS):
+        begin = times[-1] + float(rng.uniform(600, 1200))
+        climb, hold, calm = (float(rng.uniform(a, b)) for a, b in ((40, 90), (120, 480), (120, 240)))
+        peak = rest + float(rng.uniform(30, 70))
+        times += [begin, begin + climb, begin + climb + hold, begin + climb + hold + calm]
+        rates += [rest, peak, peak, rest]
+    start, end = np.array(times[1::4]), np.array(times[3::4])
+
+    def moving(layer: Layer) -> Layer:
+        def during(t: Floats) -> Floats:
+            bout = np.clip(np.searchsorted(start, t, "right") - 1, 0, None)
+            strength: Floats = np.clip(np.minimum(t - start[bout], end[bout] - t) / 10, 0, 1)
+            return layer(t) * strength
+
+        return during
+
+    effort: tuple[Layer, ...] = (
+        person.noise(15, 90, rng.uniform(20, 40)),
+        person.noise(0.1, 0.8, rng.uniform(60, 120)),
+        Steps(rng, rng.uniform(1.7, 2.2), rng.uniform(0.05, 0.15), 0.0),
+    )
+    layers = (*person.background(), *(moving(layer) for layer in effort))
+    beats = person.sinus(lambda at: float(np.interp(at, times, rates)))
     return Heart(beats, [person.own], layers, resolution=person.resolution)
 
 
@@ -192,6 +226,7 @@ def mains_pickup(person: Person) -> Heart:
 SCENARIOS: dict[str, Callable[[Person], Heart]] = {
     "resting": resting,
     "running": running,
+    "active": active,
     "pvcs": pvcs,
     "bigeminy": bigeminy,
     "af": atrial_fibrillation,

@@ -92,6 +92,7 @@ _ELECTRODE = (Kind.LEAD_OFF, Kind.ECG_LOST, Kind.POOR_SIGNAL)
 EXPECTATIONS: dict[str, Expectation] = {
     "resting": Expectation(),
     "running": Expectation(),
+    "active": Expectation(),
     "pvcs": Expectation((Kind.ECTOPY,), _NOT_HIGH, None, (Kind.ANOMALY, Kind.IRREGULAR_RHYTHM)),
     "bigeminy": Expectation(
         (Kind.ECTOPY, Kind.IRREGULAR_RHYTHM), _NOT_HIGH, None, (Kind.ANOMALY, Kind.IRREGULAR_RHYTHM, Kind.ECTOPY)

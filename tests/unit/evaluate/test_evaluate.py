@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from holter.evaluate import playing
 from holter.evaluate.main import evaluate
-from holter.evaluate.playing import Batch, Setup
+from holter.evaluate.playing import Batch, Setup, Simulated
 from holter.evaluate.report import report
 from holter.evaluate.running import run
 
@@ -187,3 +187,26 @@ def test_noise_and_profiles_reach_the_engine(write_record, tmp_path, reference):
     ).outcomes[0]
     assert "bradycardia" not in {t.kind for t in plain.told}
     assert "bradycardia" in {t.kind for t in low.told}
+
+
+def test_simulated_patients_are_annotated_and_the_same_again():
+    patients = [Simulated("resting", 1, 420, seed=2), Simulated("pvcs", 2, 420, seed=2)]
+    first, again = (run(patients, Setup(), seed=0, jobs=1, step=lambda share: None) for _ in range(2))
+    assert [o.name for o in first.outcomes] == ["pvcs-002", "resting-001"]
+    pvcs, resting = first.outcomes
+    assert len(pvcs.reference.of("V")) > 20
+    assert not len(resting.reference.of("V"))
+    for outcome in first.outcomes:
+        found = outcome.beats[outcome.beats > 300]
+        distance = np.abs(found[:, None] - outcome.reference.times[None, :]).min(axis=1)
+        assert distance.max() < 0.1
+    assert not [t for t in resting.told if t.start > 300]
+    np.testing.assert_array_equal(pvcs.windows.score, again.outcomes[0].windows.score)
+
+
+def test_either_records_or_simulated_ones(tmp_path):
+    both = CliRunner().invoke(evaluate, [str(tmp_path), "--simulate", "1"])
+    neither = CliRunner().invoke(evaluate, [])
+    assert both.exit_code == neither.exit_code == 2
+    assert "either DIR or --simulate HOURS" in both.output
+    assert "either DIR or --simulate HOURS" in neither.output
