@@ -10,7 +10,7 @@ from holter_operator.build.config import LOG_SHARE
 from holter_operator.build.monitoring.rule import RUNBOOKS
 from holter_operator.kubectl.access import Unseen
 from holter_operator.kubectl.figures import Figures
-from holter_operator.kubectl.snapshot import Snapshot
+from holter_operator.kubectl.snapshot import NO_POD, Snapshot
 from holter_operator.reconcile.status import condition
 
 
@@ -110,7 +110,8 @@ def _objects(seen: Snapshot) -> Iterator[Finding]:
     if isinstance(seen.parts, Unseen):
         yield Finding(Level.UNKNOWN, f"its workloads cannot be seen: {seen.parts.why}", "ask for the role `view`")
         return
-    for part in seen.parts:
+    # Before the operator has looked, nothing is there, and why not has been told.
+    for part in seen.parts if status else ():
         trouble = part.trouble
         if trouble and trouble.message not in told:
             # The console is no part of Ready: it is looked at here alone.
@@ -159,7 +160,9 @@ def _running(seen: Snapshot) -> Iterator[Finding]:
         yield Finding(
             Level.UNKNOWN,
             f"its pods could not be asked whether patients are watched: {seen.figures.why}",
-            "the role `edit` may (pods/portforward); --measure 0 leaves it out",
+            "see its workloads above"
+            if seen.figures.why == NO_POD
+            else "the role `edit` may (pods/portforward); --measure 0 leaves it out",
         )
     elif seen.figures is not None:
         yield from _of_figures(seen, seen.figures)
@@ -278,7 +281,9 @@ def _notes(seen: Snapshot) -> Iterator[Finding]:
         yield Finding(
             Level.NOTE,
             f"alerts could not be asked for: {seen.alerts.why}",
-            "the role `edit` may (secrets, pods/portforward); --alerts 0 leaves them out",
+            "see the console above"
+            if seen.alerts.why.startswith(NO_POD)
+            else "the role `edit` may (secrets, pods/portforward); --alerts 0 leaves them out",
         )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Group, OverflowMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -23,13 +23,19 @@ _VERDICTS = {0: ("well", "green"), 1: ("not well", "red"), 2: ("cannot tell", "y
 _PRIORITIES = {"high": ("***", "red"), "medium": ("**", "yellow"), "low": ("*", "blue")}
 
 
-def screen(seen: Snapshot, found: tuple[Finding, ...]) -> RenderableType:
-    """One screen."""
+def screen(seen: Snapshot, found: tuple[Finding, ...], *, whole_lines: bool = True) -> RenderableType:
+    """One screen.
+
+    Args:
+        seen: what was seen.
+        found: what is to be known of it.
+        whole_lines: commands are not broken into lines, so that they can be copied; a screen that is drawn over must.
+    """
     parts: list[RenderableType] = [_headline(seen, found), _table(seen)]
     if isinstance(seen.alerts, tuple):
         parts += [Text("\nLast alerts", style="bold"), _alerts(seen.alerts)]
     if found:
-        parts += [Text("\nTo know", style="bold"), *map(_finding, found)]
+        parts += [Text("\nTo know", style="bold"), *(_finding(each, whole_lines=whole_lines) for each in found)]
     return Group(*parts)
 
 
@@ -198,10 +204,13 @@ def _alerts(alerts: Sequence[Object]) -> RenderableType:
     return table
 
 
-def _finding(found: Finding) -> Text:
+def _finding(found: Finding, *, whole_lines: bool) -> RenderableType:
     mark, style = _LEVELS[found.level]
-    text = Text(f"{mark} {found.what}\n", style=style)
-    text.append(f"  next: {found.do}", style="default")
+    overflow: OverflowMethod = "ignore" if whole_lines else "fold"
+    lines = [
+        Text(f"{mark} {found.what}", style=style),
+        Text(f"  next: {found.do}", no_wrap=whole_lines, overflow=overflow),
+    ]
     if found.link:
-        text.append(f"\n  more: {found.link}", style="dim")
-    return text
+        lines.append(Text(f"  more: {found.link}", style="dim", no_wrap=whole_lines, overflow=overflow))
+    return Group(*lines)

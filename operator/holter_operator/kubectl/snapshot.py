@@ -30,6 +30,7 @@ from holter_operator.reconcile.live import trim
 
 OPERATOR = "app.kubernetes.io/part-of=holter,app.kubernetes.io/component=operator"
 COMPONENT = "app.kubernetes.io/component"
+NO_POD = "no pod runs"
 RUNNING = ("ingest", "inference", "console")
 
 
@@ -127,6 +128,7 @@ def take(
     elif measure and not isinstance(pods, Unseen):
         found = _figures(access, namespace, pods, measure, sleep)
     told: tuple[Object, ...] | Unseen | None = None
+    alerts = alerts if cohort["spec"]["console"]["enabled"] else 0
     if alerts and isinstance(pods, Unseen):
         told = pods
     elif alerts and not isinstance(pods, Unseen):
@@ -170,7 +172,9 @@ def _parts(
         live = trim(kind, document) if document else None
         numbers = workload(kind.name, called, live)
         why = None
-        if not numbers.available:
+        if document is None:
+            why = Trouble("Missing", f"{numbers} is not there", waits=True)
+        elif not numbers.available:
             own = [pod for pod in pods if pod["metadata"]["labels"].get(COMPONENT) == component]
             about = {called, *(pod["metadata"]["name"] for pod in own)}
             events = look(lambda: access.kube.list(EVENT, namespace)[0])
@@ -239,7 +243,7 @@ def _figures(
 ) -> Figures | Unseen:
     before, fault = read_metrics(access, namespace, pods)
     if not before:
-        return Unseen(fault or "no pod runs")
+        return Unseen(fault or NO_POD)
     began = time.monotonic()
     sleep(measure)
     after, fault = read_metrics(access, namespace, pods)
@@ -250,7 +254,7 @@ def _alerts(access: Access, cohort: Object, pods: Sequence[Object], number: int)
     namespace, name = cohort["metadata"]["namespace"], cohort["metadata"]["name"]
     there = running(pods, "console")
     if not there:
-        raise KubeError(0, "NoConsole", "no console runs: it is what tells of alerts")
+        raise KubeError(0, "NoConsole", f"{NO_POD} of the console, which tells of them")
     secret = access.kube.get(SECRET, namespace, f"{name}-console")
     if secret is None:
         raise KubeError(404, "NotFound", f"Secret {name}-console is missing")

@@ -54,7 +54,7 @@ def status(
         if target.output == "json":
             click.echo(json.dumps(document, indent=2))
         else:
-            target.console().print(picture)
+            target.console().print(picture, crop=False)
         raise click.exceptions.Exit(code)
     _watch(target, access, cohort, interval, measure, alerts)
 
@@ -109,7 +109,8 @@ def _watch(target: Target, access: Access, name: str | None, interval: float, me
                 try:
                     seen = take(access, target.cohort(access, name), measure=measure, alerts=alerts)
                     found = findings(seen)
-                    picture, code, document = render.screen(seen, found), exit_code(found), render.document(seen, found)
+                    picture = render.screen(seen, found, whole_lines=not console.is_terminal)
+                    code, document = exit_code(found), render.document(seen, found)
                 except KubeError as error:
                     picture, code, document = Text(explained(error), style="red"), CANNOT_TELL, {"error": str(error)}
                 except click.exceptions.Exit:  # said already

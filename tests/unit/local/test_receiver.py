@@ -55,6 +55,7 @@ def test_a_signed_event_is_taken_once_and_told_once():
         (signature(b"{}"), b"{}", 400),
         (signature(b"\xff"), b"\xff", 400),
     ],
+    ids=["none", "another secret", "long ago", "another body", "no signature", "no alert", "no JSON"],  # not the time
 )
 def test_others_are_refused_and_counted(header, body, status):
     receiver = Receiver(SECRET)
