@@ -78,7 +78,7 @@ class Log:
         self._owner = _own(folder)
         self.limit = limit
         self._folder, self._clock = folder, clock
-        self._lock, self._marking = threading.Lock(), threading.Lock()
+        self._lock, self._marking, self._writing = threading.Lock(), threading.Lock(), threading.Lock()
         self._segments = {int(p.stem): _found(p) for p in sorted(folder.glob("*.log"))}
         self._size = sum(s.size for s in self._segments.values())
         self._pending = self._read_checkpoint()
@@ -116,6 +116,8 @@ class Log:
             self._trim()
             if self._size + size > self.limit:
                 raise LogFullError(f"the log holds {self._size} of {self.limit} bytes")
+        if self._free < _RESERVE + size and self._clock() - self._looked >= _LOOK_SECONDS:
+            self._look_at_disk()  # somebody may have made room
         if self._free < _RESERVE + size:
             raise LogFullError(f"the disk of the log has {self._free} bytes left")
 
@@ -130,6 +132,10 @@ class Log:
             LogFullError: the disk is full; nothing of them is kept.
             OSError: they may not be on disk; the log is not to be written again by this process.
         """
+        with self._writing:
+            self._append(data, sync=sync)
+
+    def _append(self, data: bytes, *, sync: bool) -> None:
         segment = self._segments[self._active]
         view = memoryview(data)
         try:
@@ -194,6 +200,8 @@ class Log:
         """
         with self._lock:
             self._pending = self._pending.stored(upto, of)
+        if self._pressed:
+            self._give_up_active()
         self._trim()
         if self._clock() - self._marked >= _MARK_SECONDS:
             self._write_checkpoint()
@@ -250,13 +258,30 @@ class Log:
         disk = os.fstatvfs(self._fd)
         self._free = disk.f_bavail * disk.f_frsize
 
+    @property
+    def _pressed(self) -> bool:
+        """Whether the disk is nearly full."""
+        return self._free < 2 * _RESERVE
+
+    def _give_up_active(self) -> None:
+        """When all of it is stored, nothing more is written to the segment that is being written, so that it can go.
+
+        Nothing would be: a full disk takes no write, and only a write begins a new segment.
+        """
+        with self._writing:
+            stored = Position(self._active, self._segments[self._active].size)
+            if stored.offset and self._pending.live == stored:
+                self._begin_segment()
+                with self._lock:
+                    self._pending = self._pending.stored(Position(self._active, 0), None)
+
     def _trim(self) -> None:
         """Remove segments that are stored and either old or in the way of new ones."""
         with self._lock:
             now = self._clock()
             for number in sorted(self._segments):
                 segment = self._segments[number]
-                if now - segment.last <= TAIL and self._size <= self.limit // 2:
+                if now - segment.last <= TAIL and self._size <= self.limit // 2 and not self._pressed:
                     break
                 if number == self._active or self._pending.needs(number):
                     continue
@@ -264,6 +289,7 @@ class Log:
                 del self._segments[number]
                 with suppress(FileNotFoundError):
                     self._path(number).unlink()
+                self._looked = 0.0
 
     def _read_checkpoint(self) -> Pending:
         """A checkpoint that cannot be read means: store everything again."""

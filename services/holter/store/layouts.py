@@ -55,11 +55,14 @@ def _decode_chunks(tables: Iterable[Table]) -> list[Chunk]:
     chunks = []
     for table in tables:
         times = (table.times() // lines.NANOSECONDS).tolist()
-        for device_id, t0, text in zip(table.texts("device_id"), times, table.texts("_value"), strict=True):
-            try:
-                chunks.append(pcm.decode(device_id, t0, text))
-            except ValueError as error:  # one that another program wrote must not hide the rest
-                _log.warning("unreadable chunk left out", device_id=device_id, t0=t0, reason=str(error))
+        texts, device_ids = table.texts("_value"), table.texts("device_id")
+        for i, chunk in enumerate(pcm.decode_all(device_ids, times, texts)):
+            if chunk is not None:
+                chunks.append(chunk)
+                continue
+            # One that another program wrote must not hide the rest.
+            why = pcm.reason(texts[i])
+            _log.warning("unreadable chunk left out", device_id=device_ids[i], t0=times[i], reason=why)
     return sorted(chunks, key=lambda chunk: (chunk.t0, chunk.device_id))
 
 

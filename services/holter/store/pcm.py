@@ -7,6 +7,7 @@ difference of the samples follows; the first sample, 16 bits; the differences, z
 follows the mean of what came before.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ _WIDTH = np.array([max(i, 1).bit_length() - 1 for i in range(4096)], np.int64)  
 _ESCAPE = 20  # ones in a row: the whole number follows
 _RAW = 20  # its bits; a second difference of int16, zigzag, has 18
 _MOST = int(FS_MAX)
+_LEAST_FS, _MOST_FS = round(FS_MIN * 1000), round(FS_MAX * 1000)
 _BOUND = 400 + 8 * _MOST
 """Characters of one line at most, key and fields included."""
 
@@ -71,17 +73,36 @@ def decode(device_id: str, t0: int, text: str) -> Chunk:
     Raises:
         ValueError: of another encoding, damaged, or cut short.
     """
-    raw = np.frombuffer(text.encode(), np.uint8)
-    numbers, samples = np.zeros(5, np.int64), np.zeros(_MOST, np.int16)
-    n = _decode(raw, numbers, samples)
-    flags, seq, fs, arrived, _ = numbers.tolist()
-    if n <= 0 or not FS_MIN * 1000 <= fs <= FS_MAX * 1000:
-        raise ValueError(
-            f"pcm of {len(text)} characters, {text[:1]!r} first: expected a sound text of encoding {MARK!r}"
-        )
-    since = arrived - 1
-    arrived = t0 + ((since >> 1) ^ -(since & 1)) if arrived else 0
-    return Chunk(device_id, t0, fs / 1000, samples[:n].copy(), seq, flags & ~NO_T0, arrived)
+    (chunk,) = decode_all([device_id], [t0], [text])
+    if chunk is None:
+        raise ValueError(f"pcm {reason(text)}")
+    return chunk
+
+
+def decode_all(device_ids: Sequence[str], t0s: Sequence[int], texts: Sequence[str]) -> list[Chunk | None]:
+    """The same for many; None for one that is not sound (see `reason`). Samples are views of one array."""
+    raw = [text.encode() for text in texts]
+    sizes = np.array(list(map(len, raw)), np.int64)
+    numbers = np.zeros((len(raw), 5), np.int64)
+    samples = np.empty(_MOST * len(raw), np.int16)
+    used = _decode_all(np.frombuffer(b"".join(raw), np.uint8), sizes, numbers, samples)
+    samples = samples[:used].copy()
+    chunks: list[Chunk | None] = []
+    at = 0
+    for device_id, t0, (flags, seq, fs, arrived, n) in zip(device_ids, t0s, numbers.tolist(), strict=True):
+        if n < 0:
+            chunks.append(None)
+            continue
+        since = arrived - 1
+        when = t0 + ((since >> 1) ^ -(since & 1)) if arrived else 0
+        chunks.append(Chunk(device_id, t0, fs / 1000, samples[at : at + n], seq, flags & ~NO_T0, when))
+        at += n
+    return chunks
+
+
+def reason(text: str) -> str:
+    """Why a text is not sound, as far as that can be said."""
+    return f"of {len(text)} characters, {text[:1]!r} first: expected a sound text of encoding {MARK!r}"
 
 
 @njit()
@@ -222,6 +243,20 @@ def _order(data: Any, place: int, n: int) -> int:
         second += abs(step - before)
         x, before = y, step
     return 1 if first <= second else 2
+
+
+@njit()
+def _decode_all(texts: Any, sizes: Any, numbers: Any, samples: Any) -> int:
+    """Fill a row of `numbers` for each text, n = -1 where it is not sound; samples lie behind each other."""
+    at = used = 0
+    for i in range(len(sizes)):
+        n = _decode(texts[at : at + sizes[i]], numbers[i], samples[used : used + _MOST])
+        sound = n > 0 and _LEAST_FS <= numbers[i, 2] <= _MOST_FS
+        numbers[i, 4] = n if sound else -1
+        if sound:
+            used += n
+        at += sizes[i]
+    return used
 
 
 @njit()

@@ -70,6 +70,29 @@ async def test_a_full_disk_refuses_and_goes_on_when_there_is_room(start, documen
     shutil.rmtree(small_disk / "log")
 
 
+async def test_a_disk_that_the_log_has_filled_is_free_again_when_the_store_has_taken_it(
+    start, document, small_disk, monkeypatch
+):
+    monkeypatch.setattr(wal, "_RESERVE", 200_000)
+    gate = threading.Event()
+    write = SqliteStore.write_chunks
+    monkeypatch.setattr(SqliteStore, "write_chunks", lambda *args: gate.wait(60) and write(*args))
+    async with start(state=small_disk) as ingest:
+        accepted = 0
+        while (response := await ingest.send(document(2500, t0=T0 + 10_000 * accepted))).code == 202:
+            accepted += 1
+        assert response.code == 503
+        assert "disk of the log has" in orjson.loads(response.body)["error"]["reason"]
+        assert 50 < accepted < 200
+        gate.set()
+        assert len(await ingest.stored()) == 10 * accepted
+        async with asyncio.timeout(10):
+            while (await ingest.send(document(2500, t0=T0 + 10_000 * accepted))).code != 202:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert len(await ingest.stored()) == 10 * (accepted + 1)
+        assert ingest.service._unready() is None
+
+
 async def test_a_slow_disk_delays_answers_and_loses_nothing(start, document, monkeypatch):
     sync = os.fdatasync
 
