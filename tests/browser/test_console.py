@@ -83,6 +83,19 @@ def test_a_silent_device_is_shown_as_stale_and_comes_back(stage, open_page):
     expect(page.locator("#health")).to_contain_text("! 1")
 
 
+def test_a_trace_that_runs_out_of_its_strip_is_moved_if_that_helps(stage, open_page):
+    page = open_page(f"{stage(1).url}")
+    found = page.evaluate(
+        """async () => {
+          const { Sweep } = await import("/static/sweep.js");
+          const at = (high, low) => Sweep.prototype.position.call({ height: 110, high, low });
+          return [at(50, -10), at(28, -64), at(900, -900), at(-Infinity, Infinity)];
+        }"""
+    )
+    usual = 110 * 0.63
+    assert found == pytest.approx([usual, (110 + 28 - 64) / 2, usual, usual])
+
+
 def test_by_keyboard_alone(stage, open_page):
     ward = stage(3)
     identity = ward.raise_alert("bed002", Kind.ASYSTOLE, Priority.HIGH, "no QRS of 0.15 mV for 4 s", 3)

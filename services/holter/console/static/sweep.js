@@ -7,6 +7,7 @@ const BEHIND = 1600; // ms that the pen is behind the newest sample: chunks come
 const JUMP = 6000; // ms behind after which what was missed is skipped (a tab that slept)
 const BAR = 3 * MM;
 const JOINED = 40; // ms
+const MARGIN = 3; // px that a trace stays away from the edges, where it can
 
 const seen = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
@@ -65,13 +66,17 @@ export class Sweep {
     this.grid = sharedGrid(width, height);
     this.context.drawImage(this.grid, 0, 0, width, height);
     this.ink = colour("trace");
+    this.high = -Infinity;
+    this.low = Infinity;
+    this.position();
     this.time = null;
     this.stale = false;
   }
 
   /** Erase ahead of the pen and draw the samples of (from, to], device's ms. */
   write(from, to) {
-    const context = this.context, width = this.width, middle = this.height * BASE;
+    const context = this.context, width = this.width;
+    let middle = this.middle;
     const start = (from / 1000) * SPEED, length = ((to - from) / 1000) * SPEED;
     this.erase(start, length + BAR);
     context.strokeStyle = this.ink;
@@ -92,8 +97,12 @@ export class Sweep {
           this.rate = fs;
           pen = null;
         }
-        const y = middle - this.filter(samples[i] / 1000) * GAIN;
+        const up = this.filter(samples[i] / 1000) * GAIN;
         const x = ((time / 1000) * SPEED) % width;
+        if (pen && x < pen.x) middle = this.position();
+        this.high = Math.max(this.high, up);
+        this.low = Math.min(this.low, up);
+        const y = middle - up;
         if (pen && x >= pen.x) context.lineTo(x, y);
         else context.moveTo(x, y);
         pen = { x, y, time };
@@ -101,6 +110,16 @@ export class Sweep {
     }
     context.stroke();
     this.pen = pen;
+  }
+
+  /** Where the baseline is in the next sweep: moved only if the last one ran out of the strip and a move helps. */
+  position() {
+    const { high, low, height } = this, usual = height * BASE, centred = (height + high + low) / 2;
+    const fits = (middle) => middle - high >= MARGIN && middle - low <= height - MARGIN;
+    this.middle = fits(usual) || !fits(centred) ? usual : centred;
+    this.high = -Infinity;
+    this.low = Infinity;
+    return this.middle;
   }
 
   erase(start, length) {
