@@ -188,6 +188,7 @@ class Engine:
         """The slot of each chunk, shape (n,); new devices get theirs."""
         devices = chunks.head["device"].tolist()
         slots = np.array([self._slots.get(device, -1) for device in devices], np.int64)
+        unusable = 0
         for i in np.flatnonzero(slots < 0).tolist():
             device = devices[i]
             if device not in self._slots:
@@ -196,8 +197,10 @@ class Engine:
                 end = int(head["t0"]) + round(int(head["n"]) * MICROSECONDS / float(head["fs"]))
                 payload = self.remembered(device.decode(), end)
                 if payload is not None and not self.restore(device.decode(), payload):
-                    _log.warning("baseline_unusable", device_id=device.decode())
+                    unusable += 1
             slots[i] = self._slots[device]
+        if unusable:
+            _log.warning("baselines_unusable", devices=unusable, reason="of another release", instead="learnt anew")
         return slots
 
     def _round(self, touched: NDArray[np.int64]) -> Iterator[Tick]:

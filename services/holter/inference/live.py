@@ -135,7 +135,7 @@ class Live:
     def _step(self, first: Callable[[], None], fed: Chunks) -> None:
         first()
         self._worker.until = self._until()
-        if len(fed):
+        if len(fed) or self._fed:  # nothing is a sign too: it has caught up
             self._worker.judge(fed)
         self._worker.look()
 

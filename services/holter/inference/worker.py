@@ -31,6 +31,8 @@ PAGE = 50_000
 """Chunks that are read at once at most."""
 BASELINES_EVERY = 60.0
 REMEMBER = 24 * 3600.0
+LAGGING = 3.0
+"""Seconds that the newest chunk of a batch may be old; beyond it this worker does not keep up, and nobody is silent."""
 AUDIT, AUDIT_GRACE = 15.0, 5.0
 """Seconds of arrivals that an audit looks at, but for the newest: those the feed may be about to bring."""
 BASELINE_VALID = 24 * 3600 * MICROSECONDS
@@ -103,6 +105,7 @@ class Worker:
         self._baselines: dict[str, Baseline] = {}
         self.quiet: frozenset[int] = frozenset()
         self.until = float("inf")
+        self._behind = 0.0
         self._unsaid: list[AlertEvent] = []
         self._known: set[str] = set()  # ids of events that the store had when these shards were taken up
         self._late = 0
@@ -322,6 +325,9 @@ class Worker:
         if cursor is not None:
             self._cursor = cursor
         parts, now = self._parts, self._clock()
+        chunks = Chunks.columns(chunks)
+        newest = int(chunks.head["arrived"].max(initial=0))
+        self._behind = now - newest / MICROSECONDS if newest else 0.0
         events: list[AlertEvent] = []
         seconds, windows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         missing = 0
@@ -370,6 +376,8 @@ class Worker:
                 self.errands.want_strip(event, now)
 
     def _silent(self, now: float) -> None:
+        if self._behind > LAGGING:
+            return  # the silence is this worker's own
         parts, events = self._parts, list[AlertEvent]()
         revision = parts.decision.limits.revision
         for silent in silent_devices(parts.engine, now):

@@ -514,3 +514,19 @@ def test_what_is_decided_after_another_has_taken_over_is_not_said(tmp_path):
     patients.fed(40)
     assert patients.told() == told
     assert patients.outbox.cursor() == cursor
+
+
+def test_a_worker_that_does_not_keep_up_takes_nobody_to_be_silent(patients):
+    patients.fed(20)
+    waiting = []
+    for _ in range(30):  # it gets on with nothing
+        patients.now += 1
+        arrived = round(patients.now * MICROSECONDS)
+        waiting += [replace(next(chunks), arrived=arrived) for chunks in patients.streams]
+    for first in range(0, len(waiting), 3):
+        patients.worker.judge(waiting[first : first + 3])
+        patients.worker.look()
+    assert not [e for e in patients.told() if e.kind is Kind.NO_DATA]
+    patients.now += 12
+    patients.worker.look()
+    assert {e.device_id for e in patients.told() if e.kind is Kind.NO_DATA} == set(patients.devices)
