@@ -93,24 +93,48 @@ def match(
     return pairs
 
 
-def compare(outcome: Outcome) -> Counts | None:
-    """Compare one record's beats; None where none are annotated."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Matched:
+    """Annotated beats, and which of the detector's are theirs."""
+
+    codes: NDArray[np.str_]
+    partner: NDArray[np.int64]
+    """Place of the detector's beat, -1 without."""
+    compared: NDArray[np.bool_]
+    extra: NDArray[np.bool_]
+    """Which of the detector's beats are none."""
+
+
+def _matched(outcome: Outcome) -> _Matched:
     reference = outcome.reference
-    if not reference.has_beats:
-        return None
     counted = reference.codes != FLUTTER_WAVE
     times, codes = reference.times[counted], reference.codes[counted]
     first, last = LEARNING_SECONDS, outcome.seconds - SETTLE_SECONDS
-    in_reference = (times >= first) & (times < last) & ~inside(times, reference.fibrillation)
+    compared = (times >= first) & (times < last) & ~inside(times, reference.fibrillation)
     extra = (outcome.beats >= first) & (outcome.beats < last) & ~inside(outcome.beats, reference.fibrillation)
-    pairs = match(times, outcome.beats)
     partner = np.full(len(times), -1)
-    for i, j in pairs:
+    for i, j in match(times, outcome.beats):
         partner[i] = j
         extra[j] = False
-    found = in_reference & (partner >= 0)
-    missed = in_reference & (partner < 0)
-    called = np.zeros(len(times), np.bool_)
+    return _Matched(codes, partner, compared, extra)
+
+
+def paired(outcome: Outcome) -> tuple[NDArray[np.int64], NDArray[np.str_], NDArray[np.int64]]:
+    """Places of the detector's beats that are annotated ones, those ones' codes, and places of those that are none."""
+    m = _matched(outcome)
+    both = m.compared & (m.partner >= 0)
+    return m.partner[both], m.codes[both], np.flatnonzero(m.extra)
+
+
+def compare(outcome: Outcome) -> Counts | None:
+    """Compare one record's beats; None where none are annotated."""
+    if not outcome.reference.has_beats:
+        return None
+    m = _matched(outcome)
+    codes, partner, extra = m.codes, m.partner, m.extra
+    found = m.compared & (partner >= 0)
+    missed = m.compared & (partner < 0)
+    called = np.zeros(len(codes), np.bool_)
     called[partner >= 0] = outcome.ventricular[partner[partner >= 0]]
     is_v = np.isin(codes, list(VENTRICULAR))
     neither = np.isin(codes, list(FUSION + UNKNOWN))

@@ -19,6 +19,7 @@ from holter.inference.decision import Decision, Limits
 from holter.inference.decision.life import Life
 from holter.inference.engine import Engine, Tick
 from holter.model.pipeline import Model
+from holter.signal.features import BEAT_FIELDS
 from holter.signal.filters import FS
 from holter.signal.patient import BEATS
 from holter.signal.resample import HALF
@@ -111,6 +112,7 @@ class Outcome:
         reference: what is annotated.
         beats: shape (n,), float64, times of R, seconds of record time.
         ventricular: shape (n,), bool.
+        features: shape (n, 8), float32, of each beat, as known when it was found: `signal.features.NAMES`.
         windows: all of them, of the learning period too.
         told: all alerts, of the learning period too, in order of being told.
     """
@@ -122,6 +124,7 @@ class Outcome:
     reference: Reference
     beats: NDArray[np.float64]
     ventricular: NDArray[np.bool_]
+    features: NDArray[np.float32]
     windows: Windows
     told: tuple[Told, ...]
 
@@ -152,7 +155,7 @@ class Bed:
     chunks: Iterator[Chunk]
     upcoming: Chunk | None
     told: list[Told] = field(default_factory=list)
-    beats: list[tuple[float, bool]] = field(default_factory=list)
+    beats: list[tuple[float, bool, list[float]]] = field(default_factory=list)
     seen: int = 0
     seconds: int = 0
 
@@ -294,7 +297,8 @@ class Batch:
             for number in range(bed.seen, count):
                 beat = record["beats"][number % BEATS]
                 at = bed.seconds - (int(record["n"]) - int(beat["r"])) / FS - delay
-                bed.beats.append((at, bool(beat["ventricular"])))
+                features = [float(beat[name]) for name in BEAT_FIELDS]
+                bed.beats.append((at, bool(beat["ventricular"]), features))
             bed.seen = count
             for kind, alert in self._life.open(name).items():
                 place = self._going_on[name, kind]
@@ -315,15 +319,16 @@ class Batch:
 
 
 def _outcome(bed: Bed, scores: WindowScores | None) -> Outcome:
-    beats = sorted(bed.beats)
+    beats = sorted(bed.beats, key=lambda beat: beat[0])
     return Outcome(
         name=bed.name,
         lead=bed.lead,
         fs=bed.fs,
         seconds=bed.seconds,
         reference=bed.reference(),
-        beats=np.array([at for at, _ in beats], np.float64),
-        ventricular=np.array([ventricular for _, ventricular in beats], np.bool_),
+        beats=np.array([at for at, _, _ in beats], np.float64),
+        ventricular=np.array([ventricular for _, ventricular, _ in beats], np.bool_),
+        features=np.array([features for _, _, features in beats], np.float32).reshape(-1, len(BEAT_FIELDS)),
         windows=_windows(scores),
         told=tuple(bed.told),
     )

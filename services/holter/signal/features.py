@@ -28,6 +28,8 @@ FEATURES: tuple[FeatureSpec, ...] = (
     FeatureSpec("premature_residual", "joint", 0.02, -2.69, 1.31),
 )
 NAMES = tuple(spec.name for spec in FEATURES)
+BEAT_FIELDS = ("resx", "cnx", "wid", "res", "comp", "pm_x", "drr", "joint")
+"""Where a beat (dtype BEAT) has them."""
 LOOKAHEAD = 2
 """Seconds after its end at which a window is judged: by then its last beat is final, and most often the R-R after it is
 known, which tells a compensatory pause."""
@@ -38,6 +40,7 @@ _CENTRE = np.array([spec.centre for spec in FEATURES])
 _SCALE = np.array([spec.scale for spec in FEATURES])
 
 
+# From `python -m holter.evaluate.constants` on DS1 of the MIT-BIH Arrhythmia Database.
 _LOG_ODDS = np.array([0.771, 0.660, 0.809, 1.915, 0.0, 0.664, 0.390, 0.456])
 _BIAS = -1.530
 

@@ -46,7 +46,8 @@ def outcome(reference):
         flags = np.zeros(len(beats), bool) if ventricular is None else np.asarray(ventricular, bool)
         return Outcome(
             name=name, lead="MLII", fs=250.0, seconds=seconds, reference=ref or reference(), beats=beats,
-            ventricular=flags, windows=windows or make_windows([]), told=tuple(told),
+            ventricular=flags, features=np.zeros((len(beats), 8), np.float32),
+            windows=windows or make_windows([]), told=tuple(told),
         )  # fmt: skip
 
     return make
