@@ -17,7 +17,8 @@ START = Position(0, 0)
 
 
 class Clock:
-    now = time.time()  # files have real times
+    def __init__(self):
+        self.now = time.time()  # files have real times
 
     def __call__(self):
         return self.now
