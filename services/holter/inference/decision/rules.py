@@ -175,7 +175,8 @@ def find(
     m["slow"] = _run(m["slow"], clean & (rate > 0) & (rate < rows["low"]))
     say(Kind.BRADYCARDIA, (m["slow"] >= 10) & ~on[:, _AT[Kind.EXTREME_BRADYCARDIA]], second - m["slow"], MEDIUM)
     now, then = rhythm["rate_now"], rhythm["rate_before"]
-    starts = clean & (now >= 120) & (then > 0) & (now >= 1.35 * then) & (rhythm["ventricular"] < 4)
+    steady = clean & (tick.quality_now >= GOOD / 2)  # noise that begins makes beats at once, and a slow index later
+    starts = steady & (now >= 120) & (then > 0) & (now >= 1.35 * then) & (rhythm["ventricular"] < 4)
     goes_on = clean & (m["sudden"] > 0) & (now >= 0.85 * m["sudden"])
     m["sudden"] = np.where(goes_on, m["sudden"], np.where(starts, now, 0.0))
     m["fast"] = _run(m["fast"], clean & (rate > rows["high"]))
