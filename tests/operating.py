@@ -109,7 +109,7 @@ class Cluster:
         """No node runs pods here: say that they are ready, as their controllers would."""
         ready = ("Ready", "ContainersReady", "PodScheduled")
         conditions = [{"type": each, "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"} for each in ready]
-        selector = f"holter.dev/cohort={name}"
+        selector = f"holter.dev/cohort={name},app.kubernetes.io/component!=refit"
         for pod in self.core.list_namespaced_pod(namespace, label_selector=selector).items:
             if pod.status.phase != "Running":
                 body = {"status": {"phase": "Running", "conditions": conditions}}

@@ -2,13 +2,17 @@ import json
 import os
 import secrets
 import urllib.request
+from pathlib import Path
 
 import pytest
+from kubernetes.dynamic.exceptions import ResourceNotFoundError
+from ruamel.yaml import YAML
 from tests.operating import Cluster, Operator, wait
 
 from holter_operator.api import crd
 
 COHORT = f"{crd.API_VERSION}/{crd.KIND}"
+CRD = "apiextensions.k8s.io/v1/CustomResourceDefinition"
 NEEDED = ("INFLUXDB_URL", "INFLUXDB_TOKEN", "INFLUXDB_ORG")
 
 
@@ -68,6 +72,60 @@ def cluster():
         serialize=False,
     )
     return found
+
+
+class PrometheusKinds:
+    """prometheus-operator's own definitions, to be installed and removed."""
+
+    def __init__(self, cluster, folder):
+        self._cluster = cluster
+        self._kind = cluster.kind("apiextensions.k8s.io/v1/CustomResourceDefinition")
+        names = ("podmonitors", "prometheusrules", "servicemonitors")
+        self._documents = [YAML(typ="safe").load(Path(folder) / f"monitoring.coreos.com_{name}.yaml") for name in names]
+
+    def there(self):
+        return [d for d in self._documents if self._cluster.get(CRD, None, d["metadata"]["name"])]
+
+    def install(self):
+        for document in self._documents:
+            self._cluster.dynamic.server_side_apply(
+                self._kind, body=document, field_manager="test", force_conflicts=True, serialize=False
+            )
+        wait(self._served, 30, "prometheus-operator's kinds are served")
+
+    def remove(self):
+        for document in self.there():
+            self._cluster.delete(CRD, None, document["metadata"]["name"])
+
+    def forget(self):
+        """The client keeps what kinds there are in a file."""
+        self._cluster.dynamic.resources.invalidate_cache()
+
+    def _served(self):
+        self.forget()
+        try:
+            return [
+                self._cluster.kind(f"monitoring.coreos.com/v1/{d['spec']['names']['kind']}") for d in self._documents
+            ]
+        except ResourceNotFoundError:
+            return None
+
+
+@pytest.fixture
+def prometheus_kinds():
+    """Not installed yet, and gone afterwards."""
+    missing = [name for name in ("KUBECONFIG", "HOLTER_PROMETHEUS_CRDS") if not os.environ.get(name)]
+    if missing:
+        pytest.skip(
+            f"{', '.join(missing)} not set: an API server, and prometheus-operator's CRDs (scripts/prometheus-crds)"
+        )
+    found = PrometheusKinds(Cluster(os.environ["KUBECONFIG"]), os.environ["HOLTER_PROMETHEUS_CRDS"])
+    if found.there():
+        pytest.skip("prometheus-operator's kinds are installed here already: installing them cannot be tried")
+    yield found
+    found.remove()
+    wait(lambda: not found.there(), 60, "prometheus-operator's kinds are gone")
+    found.forget()
 
 
 @pytest.fixture(scope="session")

@@ -122,14 +122,11 @@ def test_the_api_server_takes_every_object(cluster, namespace, name):
         assert response.headers.get("Warning") is None, (each["kind"], each["metadata"]["name"])
 
 
-def test_prometheus_operators_kinds(cluster, namespace):
+def test_prometheus_operators_kinds(cluster, namespace, prometheus_kinds):
     _, built = documents("everything", namespace)
     optional = [each for each in built if each["kind"] in OPTIONAL]
     assert len(optional) == len(OPTIONAL)
-    try:
-        cluster.kind(optional[0])
-    except ResourceNotFoundError:
-        pytest.skip("PodMonitor and PrometheusRule are not served here: prometheus-operator's CRDs are missing")
+    prometheus_kinds.install()
     for each in optional:
         cluster.apply(each, dry_run="All")
 

@@ -467,9 +467,12 @@ def test_a_pod_without_its_image_is_told_of(cluster, ns, operator):
 
 
 def test_a_refit_that_does_not_start_or_fails_is_told_of(cluster, ns, ready):
-    """Here its pod finds no node."""
+    """Its pod finds no node; no scheduler may be here, so the test says so."""
     operator = ready()
     name = wait(lambda: jobs(cluster, ns))[0]
+    (pod,) = wait(lambda: cluster.pods(ns, "refit"), what="the refit's pod")
+    unscheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes fit"}
+    cluster.core.patch_namespaced_pod_status(pod, ns, {"status": {"conditions": [unscheduled]}})
     found = wait(lambda: (c := cluster.condition(ns, "Degraded")) and c["status"] == "True" and c, 90)
     assert found["reason"] == "Unschedulable"
     assert f"Job {name}: pod {name}-" in found["message"]
