@@ -27,7 +27,7 @@ class Figures(BaseModel):
     worker_base_bytes: float = Field(gt=0, description="of a worker without patients")
     influxd_cpu_us: float = Field(gt=0, description="of influxd for a patient's second")
     chunk_disk_bytes: float = Field(gt=0, description="of one second in InfluxDB")
-    score_disk_bytes: float = Field(gt=0, description="of one scored window in InfluxDB")
+    score_disk_bytes: float = Field(gt=0, description="of one scored window in InfluxDB (estimated: 8 a field)")
     log_bytes: float = Field(gt=0, description="of one second in ingest's log")
 
     @classmethod
