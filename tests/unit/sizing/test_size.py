@@ -48,9 +48,9 @@ def test_what_is_no_bench_json_is_refused_with_its_name(tmp_path, content):
 
 
 def test_the_command_states_what_it_assumes():
-    done = CliRunner().invoke(size_command, ["--patients", "100000"])
+    done = CliRunner().invoke(size_command, ["--patients", "400000"])
     assert done.exit_code == 0, done.output
-    for word in ("100,000 patients", "Measured:", "Assumed:", "TB a day", "replicas", "cohorts"):
+    for word in ("400,000 patients", "Measured:", "Assumed:", "TB a day", "replicas", "cohorts"):
         assert word in done.output
     plan = orjson.loads(CliRunner().invoke(size_command, ["--patients", "100000", "--json"]).output)
     assert plan["patients"] == 100_000
