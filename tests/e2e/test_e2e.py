@@ -296,7 +296,7 @@ UNWELL = {
     "token": ("InfluxDBUnauthorized", "unauthorized"),
     "node": ("Unschedulable", "finds no node"),
     "quota": ("PodsRefused", "exceeded quota: none"),
-    "image": ("ImagePullBackOff", "is waiting, ImagePullBackOff"),
+    "image": ("ImagePullBackOff", ":missing"),
 }
 """What keeps a cohort from being well: the reason that is told, and words of the message."""
 

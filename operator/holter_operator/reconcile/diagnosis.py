@@ -9,6 +9,8 @@ from holter_operator.reconcile.live import Live
 
 _STARTING = frozenset({"ContainerCreating", "PodInitializing"})
 _BY_ITSELF = frozenset({"Pending", "Starting", "Unready", "Rolling"})
+_ALIKE = {"ErrImagePull": "ImagePullBackOff"}
+"""What a kubelet says in turn of one thing: a condition's reason is not to flicker."""
 MOST = 400
 """Characters of another program's message that a condition repeats."""
 
@@ -153,7 +155,9 @@ def _pod(pod: Object, events: Iterable[Object]) -> tuple[str, str] | None:
         if waiting and waiting.get("reason") not in _STARTING:
             ended = f"; it last ended with {last['exitCode']} ({last.get('reason', 'no reason')})" if last else ""
             said = waiting.get("message") or "no message"
-            return waiting["reason"], f"pod {name} is waiting, {waiting['reason']}: {said[:MOST]}{ended}"
+            return _ALIKE.get(
+                waiting["reason"], waiting["reason"]
+            ), f"pod {name} is waiting, {waiting['reason']}: {said[:MOST]}{ended}"
     scheduled = next((c for c in status.get("conditions", ()) if c["type"] == "PodScheduled"), None)
     if scheduled and scheduled["status"] == "False":
         return "Unschedulable", f"pod {name} finds no node: {scheduled.get('message', '')[:MOST]}"

@@ -158,6 +158,14 @@ def test_a_long_message_is_cut():
     assert len(found.message) < 600
 
 
+def test_an_image_that_cannot_be_pulled_has_one_reason_whatever_the_kubelet_says_at_the_moment():
+    told = [
+        trouble(workload("Deployment", "ward-ingest", None), None, [pod(state={"waiting": {"reason": reason}})], ())
+        for reason in ("ErrImagePull", "ImagePullBackOff")
+    ]
+    assert {each.reason for each in told} == {"ImagePullBackOff"}
+
+
 def job(*conditions):
     return {"metadata": {"name": "ward-refit-1"}, "status": {"conditions": list(conditions)}}
 
