@@ -105,7 +105,7 @@ def trouble(found: Workload, live: Live | None, pods: Sequence[Object], events: 
         pods: its pods.
         events: about itself, and about its pods.
     """
-    told = sorted(events, key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "", reverse=True)
+    told = _newest_first(events)
     faults = [fault for pod in sorted(pods, key=lambda p: p["metadata"]["name"]) if (fault := _pod(pod, told))]
     if faults:
         # What a container says is nearer to the cause than what a scheduler does, and that than to wait.
@@ -135,7 +135,7 @@ def refit_trouble(job: Object, pods: Sequence[Object], events: Sequence[Object])
         if condition["type"] == "Failed" and condition["status"] == "True":
             why = f"{condition.get('reason', 'no reason')}: {condition.get('message', '')[:MOST]}"
             return Trouble("RefitFailed", f"Job {name} has failed, {why}; the logs of its pods tell more", waits=False)
-    told = sorted(events, key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "", reverse=True)
+    told = _newest_first(events)
     faults = [fault for pod in pods if (fault := _pod(pod, told)) and fault[0] not in _BY_ITSELF]
     if faults:
         return Trouble(faults[0][0], f"Job {name}: {faults[0][1]}", waits=False)
@@ -143,6 +143,10 @@ def refit_trouble(job: Object, pods: Sequence[Object], events: Sequence[Object])
     if refused:
         return Trouble("PodsRefused", f"Job {name} makes no pod: {refused[0]['message'][:MOST]}", waits=False)
     return None
+
+
+def _newest_first(events: Iterable[Object]) -> list[Object]:
+    return sorted(events, key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "", reverse=True)
 
 
 def _pod(pod: Object, events: Iterable[Object]) -> tuple[str, str] | None:
@@ -155,9 +159,9 @@ def _pod(pod: Object, events: Iterable[Object]) -> tuple[str, str] | None:
         if waiting and waiting.get("reason") not in _STARTING:
             ended = f"; it last ended with {last['exitCode']} ({last.get('reason', 'no reason')})" if last else ""
             said = waiting.get("message") or "no message"
-            return _ALIKE.get(
-                waiting["reason"], waiting["reason"]
-            ), f"pod {name} is waiting, {waiting['reason']}: {said[:MOST]}{ended}"
+            said_reason = waiting["reason"]
+            words = f"pod {name} is waiting, {said_reason}: {said[:MOST]}{ended}"
+            return _ALIKE.get(said_reason, said_reason), words
     scheduled = next((c for c in status.get("conditions", ()) if c["type"] == "PodScheduled"), None)
     if scheduled and scheduled["status"] == "False":
         return "Unschedulable", f"pod {name} finds no node: {scheduled.get('message', '')[:MOST]}"
