@@ -224,6 +224,7 @@ EXPECTED = {
         "holter_ingest_samples_total",
         "holter_ingest_request_seconds_count",
         "holter_ingest_wal_bytes",
+        "holter_ingest_datagrams_dropped_total",
         "holter_ingest_rejected_total",
         "holter_gap_samples_total",
         "holter_late_chunks_total",

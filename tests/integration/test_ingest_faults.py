@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import time
-import urllib.request
 from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -21,9 +20,10 @@ import pytest
 from tests.integration.streaming import Gate
 
 from holter.bench.bucket import NoInfluxError, own_bucket
+from holter.bench.influxd import Influxd
 from holter.bench.players import Plan
-from holter.bench.services import Services, free_port
-from holter.bench.stages import key_of, play
+from holter.bench.running import key_of, play
+from holter.bench.services import Services
 from holter.chunk import MICROSECONDS
 from holter.ingest.wal import _RESERVE
 from holter.store.open import open_store
@@ -121,59 +121,19 @@ def assert_all_stored(influx, services, running, ingests=None):
     return sent
 
 
-class Influxd:
-    """An influxd of this test's own, that can be killed."""
-
-    def __init__(self, program, folder):
-        self.program, self.folder, self.port = program, folder, free_port()
-        self.process = None
-
-    def start(self):
-        environment = os.environ | {
-            "INFLUXD_BOLT_PATH": str(self.folder / "bolt"),
-            "INFLUXD_SQLITE_PATH": str(self.folder / "sqlite"),
-            "INFLUXD_ENGINE_PATH": str(self.folder / "engine"),
-            "INFLUXD_HTTP_BIND_ADDRESS": f"127.0.0.1:{self.port}",
-            "INFLUXD_REPORTING_DISABLED": "true",
-        }
-        with (self.folder / "influxd.log").open("ab") as log:
-            self.process = subprocess.Popen([self.program], env=environment, stdout=log, stderr=log)
-        until = time.monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5).close()
-            except OSError:
-                assert self.process.poll() is None, (self.folder / "influxd.log").read_text()[-2000:]
-                assert time.monotonic() < until
-                time.sleep(0.1)
-            else:
-                return
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-
 @pytest.fixture
-def influxd(tmp_path, monkeypatch):
+def influxd(tmp_path):
     program = os.environ.get("INFLUXD") or shutil.which("influxd")
     if program is None:
         pytest.skip("neither INFLUXD is set nor is influxd on PATH: none can be killed")
-    (tmp_path / "influxd").mkdir()
     server = Influxd(program, tmp_path / "influxd")
     server.start()
-    document = {"username": "a", "password": "at-least-8", "org": "o", "bucket": "b", "token": "t"}
-    url = f"http://127.0.0.1:{server.port}"
-    request = urllib.request.Request(f"{url}/api/v2/setup", orjson.dumps(document), method="POST")
-    urllib.request.urlopen(request, timeout=30).close()
-    for name, value in (("URL", url), ("TOKEN", "t"), ("ORG", "o")):
-        monkeypatch.setenv(f"INFLUXDB_{name}", value)
     yield server
     server.kill()
 
 
 def test_influxdb_killed_and_started_anew(influxd, tmp_path):
-    with own_bucket() as influx, serving(tmp_path / "s", influx) as services:
+    with own_bucket(influxd.environment) as influx, serving(tmp_path / "s", influx) as services:
         running = load(services, 2 * CALM + FAULT)
         time.sleep(CALM)
         influxd.kill()

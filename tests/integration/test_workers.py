@@ -13,8 +13,8 @@ from tests.integration.streaming import Gate, Receiver, Watch
 
 from holter.bench.bucket import NoInfluxError, own_bucket
 from holter.bench.players import Plan
+from holter.bench.running import key_of, play
 from holter.bench.services import Services
-from holter.bench.stages import key_of, play
 from holter.chunk import MICROSECONDS
 from holter.signal.features import LOOKAHEAD
 

@@ -68,6 +68,11 @@ class Influx:
         """Points of a measurement from `since` (µs since the epoch) on."""
         return sum(self.count_by_device(measurement, field, since).values())
 
+    def chunks(self, prefix: str, base: int) -> dict[str, int]:
+        """Chunks of each of the devices `<prefix>-<number>`, from a minute before `base` (µs since the epoch) on."""
+        counts = self.count_by_device("ecg_chunk", "n", base - 60_000_000)
+        return {device: n for device, n in counts.items() if device.rpartition("-")[0] == prefix}
+
     def count_by_device(self, measurement: str, field: str, since: int) -> dict[str, int]:
         """The same of each device."""
         flux = (

@@ -8,30 +8,36 @@ table. Without records simulated patients are written.
 
 import base64
 import json
-import os
 import struct
-import subprocess
 import sys
 import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
+from influxdb_client.client.write_api import SYNCHRONOUS
 from numpy.typing import NDArray
 
-from holter.bench.influx import Influx
-from holter.bench.load import FS, signal
-from holter.bench.service import free_port
+from holter.bench import usage
+from holter.bench.bucket import Influx, own_bucket
+from holter.bench.influxd import Influxd
+from holter.bench.playing import FS, record
 from holter.chunk import MICROSECONDS, Chunk
+from holter.sim.ward import MIX
 from holter.store import pcm
 
 DEVICES, SECONDS = 100, 180
 _HEAD = struct.Struct("<BIIq")  # flags, seq, rate in mHz, arrival in µs
 _SETTLE_SECONDS = 90.0
+_SOON = {
+    # What it would do after ten minutes and four hours.
+    "INFLUXD_STORAGE_CACHE_SNAPSHOT_WRITE_COLD_DURATION": "3s",
+    "INFLUXD_STORAGE_COMPACT_FULL_WRITE_COLD_DURATION": "6s",
+}
 Samples = NDArray[np.int16]
 
 
@@ -159,11 +165,15 @@ def measure_encodings(program: Path, folder: Path, samples: Samples, seconds: in
     """
     chunks = list(_chunks(samples, seconds))
     pcm.warm()
-    with _influxd(program, folder) as (influx, pid):
-        return [_measure(encoding, chunks, influx, pid, folder / f"bucket-{i}") for i, encoding in enumerate(ENCODINGS)]
+    influxd = Influxd(program, folder, **_SOON)
+    influxd.start()
+    try:
+        return [_measure(encoding, chunks, influxd) for encoding in ENCODINGS]
+    finally:
+        influxd.kill()
 
 
-def _measure(encoding: Encoding, chunks: Sequence[Chunk], influx: Influx, pid: int, folder: Path) -> EncodingCost:
+def _measure(encoding: Encoding, chunks: Sequence[Chunk], influxd: Influxd) -> EncodingCost:
     began = time.process_time()
     texts = [encoding.encode(chunk) for chunk in chunks]
     encoded = time.process_time()
@@ -171,25 +181,23 @@ def _measure(encoding: Encoding, chunks: Sequence[Chunk], influx: Influx, pid: i
     decoded = time.process_time()
     if not all(np.array_equal(a, c.samples) for a, c in zip(back, chunks, strict=True)):
         raise RuntimeError(f"{encoding.name} does not give back what it was given")
-    clock = ~pid << 3 | 2
-    with influx.bucket(folder) as bucket:
-        before = time.clock_gettime(clock)
-        query = f"/api/v2/write?org={influx.org}&bucket={bucket.name}&precision=us"
+    with own_bucket(influxd.environment) as influx, influx.client() as client:
+        before, writer = usage.cpu(influxd.pid), client.write_api(SYNCHRONOUS)
         lines = [
             f'ecg_chunk,device_id={c.device_id},shard={c.shard} pcm="{text}",'
             f"n={len(c.samples)}i,fs={c.fs},seq={c.seq}i {c.t0}"
             for c, text in zip(chunks, texts, strict=True)
         ]
         for first in range(0, len(lines), 2000):
-            influx.send("POST", query, "\n".join(lines[first : first + 2000]).encode(), "text/plain")
-        size = _compacted(influx, bucket.name)
+            writer.write(influx.bucket, record="\n".join(lines[first : first + 2000]), write_precision="us")
+        size = _compacted(influx)
         return EncodingCost(
             encoding.name,
             sum(map(len, texts)) / len(texts),
             size / sum(len(c.samples) for c in chunks),
             1e6 * (encoded - began) / len(chunks),
             1e6 * (decoded - encoded) / len(chunks),
-            1e6 * (time.clock_gettime(clock) - before) / len(chunks),
+            1e6 * (usage.cpu(influxd.pid) - before) / len(chunks),
         )
 
 
@@ -204,13 +212,14 @@ def _chunks(samples: Samples, seconds: int) -> Iterator[Chunk]:
             yield Chunk(f"device-{device:05d}", t0, float(FS), samples[first : first + FS], second, 0, arrived)
 
 
-def _compacted(influx: Influx, bucket: str) -> int:
+def _compacted(influx: Influx) -> int:
     """Bytes of the bucket's shards once they have stayed the same for a while."""
-    orgs = influx.call("GET", f"/api/v2/buckets?name={bucket}")
-    label = f'bucket="{orgs["buckets"][0]["id"]}"'
+    with influx.client() as client:
+        label = f'bucket="{client.buckets_api().find_bucket_by_name(influx.bucket).id}"'
     until, size, since = time.monotonic() + _SETTLE_SECONDS, -1, 0.0
     while time.monotonic() < until:
-        text = influx.send("GET", "/metrics", None, "text/plain").decode()
+        with urlopen(f"{influx.url}/metrics", timeout=30) as answer:  # noqa: S310 - of this run's own
+            text = answer.read().decode()
         rows = [x for x in text.splitlines() if x.startswith("storage_shard_disk_size{") and label in x]
         now = round(sum(float(row.rpartition(" ")[2]) for row in rows))
         if now != size:
@@ -218,40 +227,7 @@ def _compacted(influx: Influx, bucket: str) -> int:
         elif size and time.monotonic() - since > 20:
             return size
         time.sleep(1)
-    raise RuntimeError(f"{bucket} was not compacted within {_SETTLE_SECONDS:g} s")
-
-
-@contextmanager
-def _influxd(program: Path, folder: Path) -> Iterator[tuple[Influx, int]]:
-    port = free_port()
-    environment = os.environ | {
-        "INFLUXD_BOLT_PATH": str(folder / "bolt"),
-        "INFLUXD_SQLITE_PATH": str(folder / "sqlite"),
-        "INFLUXD_ENGINE_PATH": str(folder / "engine"),
-        "INFLUXD_HTTP_BIND_ADDRESS": f"127.0.0.1:{port}",
-        "INFLUXD_REPORTING_DISABLED": "true",
-        # What it would do after ten minutes and four hours.
-        "INFLUXD_STORAGE_CACHE_SNAPSHOT_WRITE_COLD_DURATION": "3s",
-        "INFLUXD_STORAGE_COMPACT_FULL_WRITE_COLD_DURATION": "6s",
-    }
-    with (folder / "influxd.log").open("wb") as log:
-        process = subprocess.Popen([program], env=environment, stdout=log, stderr=log)  # noqa: S603 - named by the caller
-    influx = Influx(f"http://127.0.0.1:{port}", "bench", "bench-token")
-    document = {"username": "bench", "password": "bench-bench", "org": "bench", "bucket": "b", "token": influx.token}
-    try:
-        until = time.monotonic() + 60
-        while True:
-            try:
-                influx.call("POST", "/api/v2/setup", document)
-                break
-            except OSError as error:
-                if process.poll() is not None or time.monotonic() > until:
-                    raise RuntimeError(f"influxd does not start: see {folder / 'influxd.log'}") from error
-                time.sleep(0.2)
-        yield influx, process.pid
-    finally:
-        process.kill()
-        process.wait()
+    raise RuntimeError(f"{influx.bucket} was not compacted within {_SETTLE_SECONDS:g} s")
 
 
 def _record(path: str) -> Samples:
@@ -265,10 +241,14 @@ def _record(path: str) -> Samples:
     return samples
 
 
+def _simulated() -> Samples:
+    return record(MIX, templates=len(MIX), onset=5.0).samples.reshape(-1)
+
+
 def main(arguments: Sequence[str]) -> None:
     """Measure and print a table, and the same as JSON."""
     program, *records = arguments
-    samples = np.concatenate([_record(path) for path in records]) if records else signal()
+    samples = np.concatenate([_record(path) for path in records]) if records else _simulated()
     with tempfile.TemporaryDirectory() as folder:
         costs = measure_encodings(Path(program), Path(folder), samples)
     names = ("encoding", "characters", "bytes on disk a sample", "encode µs", "decode µs", "influxd µs")

@@ -6,8 +6,8 @@ from typing import Any
 
 from holter.bench import usage
 from holter.bench.players import Plan, Sent
+from holter.bench.running import Context, key_of, play
 from holter.bench.services import Services
-from holter.bench.stages import Context, key_of, play
 
 INTERVAL = 5.0
 LIFE_BOUND, WINDOW_BOUND = 2.0, INTERVAL + 2.0
@@ -126,8 +126,7 @@ def report(
     memory: dict[str, int],
 ) -> dict[str, Any]:
     """A run's part of `bench.json`."""
-    counts = context.influx.count_by_device("ecg_chunk", "n", sent.base - 1_000_000)
-    mine = {device: n for device, n in counts.items() if device.startswith(f"{prefix}-")}
+    mine = context.influx.chunks(prefix, sent.base)
     windows = context.influx.count("ecg_score", "score", sent.base) if what.patients else 0
     seconds = what.patients * span.seconds
     infer = sum(span.cpu(name) for name in services.infer_names)
@@ -144,6 +143,7 @@ def report(
         "sent": sent.chunks,
         "acknowledged": sent.acknowledged,
         "stored": sum(mine.values()),
+        "dropped_by_kernel": sum(services.dropped(name) for name in codes),
         "devices_short": sum(n != what.seconds for n in mine.values()) + what.patients - len(mine),
         "answers": dict(sent.codes),
         "errors_5xx": errors,
@@ -223,6 +223,8 @@ def broken(run: dict[str, Any]) -> list[str]:
         faults.append(f"window p99 {'none' if window is None else f'{window:.1f} s'} > {WINDOW_BOUND:g} s")
     if run["transport"] != "udp" and not run["sent"] == run["acknowledged"] == run["stored"]:
         faults.append(f"{run['sent']} sent, {run['acknowledged']} acknowledged, {run['stored']} stored")
+    if run["transport"] == "udp" and run["sent"] != run["stored"] + run["dropped_by_kernel"]:
+        faults.append(f"{run['sent']} sent, {run['stored']} stored, {run['dropped_by_kernel']} dropped by the kernel")
     if run["errors_5xx"]:
         faults.append(f"{run['errors_5xx']:.0f} answers of 5xx")
     if run["behind_s"] > LIFE_BOUND:

@@ -1,84 +1,136 @@
-"""What ingest costs: CPU of one `holter ingest` for each second of one patient, log and store write included."""
+"""What ingest costs: CPU for a patient's second, the tutorial's and `holter ingest`, log and store write included."""
 
-import asyncio
+import base64
+import json
+import socket
+import subprocess
+import sys
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, replace
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from holter.bench import tutorial, usage
+from holter.bench.players import Plan, Sent
+from holter.bench.running import Context, key_of, per, play
+from holter.bench.services import Services, free_port
 
-from holter.bench.influx import Influx
-from holter.bench.load import Load, send
-from holter.bench.service import Service, ingest
-from holter.chunk import MICROSECONDS
-
-WARM_SECONDS = 3
-"""Of the same load before the measurement begins."""
-_SETTLE_SECONDS = 60.0
+_WARM_SECONDS = 3
+"""Of other devices the same way, before the measurement begins."""
 
 
-@dataclass(frozen=True, slots=True)
-class IngestCost:
-    """One measurement.
-
-    Attributes:
-        load: what was sent.
-        acknowledged: chunks (0 over UDP).
-        stored: chunks of the measured time that InfluxDB has, by query.
-        lost: chunks that were sent and neither stored nor refused (UDP: what the kernel dropped).
-        cpu_seconds: user and system time of ingest, until all of it was stored.
-        resident_bytes: of ingest, at the end.
-    """
-
-    load: Load
-    acknowledged: int
-    stored: int
-    lost: int
-    cpu_seconds: float
-    resident_bytes: int
-
-    @property
-    def cpu_us(self) -> float:
-        """µs of CPU for each second of one patient that was stored."""
-        return self.cpu_seconds / max(self.stored, 1) * 1e6
+def loads(*, quick: bool) -> dict[str, Plan]:
+    """What the ingest stage measures, by name; ports and key are each service's own."""
+    seconds = 5 if quick else 20
+    few, many = (600, 2000) if quick else (1200, 4000)
+    return {
+        "json_http": Plan("json_http", (), "", few, seconds, 32),
+        "json_http_5s": Plan("json_http", (), "", 2 * few, 2 * seconds, 32, post=5),
+        "websocket": Plan("websocket", (), "", many, seconds, 8),
+        "websocket_device": Plan("websocket_device", (), "", many // 2, seconds, 64),
+        "udp": Plan("udp", (), "", many, seconds, 1),
+    }
 
 
-def measure_ingest(load: Load, influx: Influx, folder: Path, signal: NDArray[np.int16]) -> IngestCost:
+def tutorials(context: Context) -> dict[str, Any]:
+    """CPU of the tutorial's ingest for a patient's second, and what it keeps of it."""
+    patients, seconds = (30, 4) if context.quick else (60, 15)
+    influx, port = context.influx, free_port()
+    process = subprocess.Popen([sys.executable, "-m", "holter.bench.tutorial"], stdin=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    process.stdin.write(json.dumps({"influx": asdict(influx), "port": port}))
+    process.stdin.close()
+    try:
+        _wait_port(port)
+        before, server = usage.cpu(process.pid), influx.cpu()
+        began = round(time.time() * 1e6)
+        plan = Plan("tutorial", (port,), base64.b64encode(bytes(32)).decode(), patients, seconds, 8, prefix="tutorial")
+        sent = play(plan).wait()
+        _settle(process.pid)
+        spent, server_after = usage.cpu(process.pid) - before, influx.cpu()
+        kept = influx.count(tutorial.MEASUREMENT, "voltage", began - 60_000_000)
+    finally:
+        process.terminate()
+        process.wait(30)
+    return {
+        "patients": patients,
+        "patient_seconds": sent.acknowledged,
+        "cpu_us": 1e6 * spent / max(sent.acknowledged, 1),
+        "influxd_cpu_us": per(server, server_after, sent.acknowledged),
+        "samples_kept_of_250": kept / max(sent.acknowledged, 1),
+        "load_average": usage.load_average(),
+    }
+
+
+def holter(context: Context, name: str, load: Plan, baseline_us: float) -> dict[str, Any]:
     """Start an ingest, warm it up, send the load, wait until it is stored.
 
     Args:
-        load: what to send.
-        influx: what it writes to; influxd's own CPU is not counted.
-        folder: for its log and files; new, on a disk (an fsync on tmpfs costs nothing).
-        signal: int16 µV at 250 Hz, at least a minute.
+        context: where.
+        name: of the devices and the folder.
+        load: what to send, without port and key.
+        baseline_us: of the tutorial's, for `cpu_ratio`.
 
     Raises:
-        RuntimeError: ingest refused something, or did not store it.
+        RuntimeError: what was sent is neither stored nor counted as dropped by the kernel (UDP).
     """
-    warm = Load(load.transport, load.patients, WARM_SECONDS, 1, load.gateways, load.frames_per_message)
-    with influx.bucket(folder / "influx") as bucket, ingest(f"influxdb:{bucket.folder}", folder / "state") as service:
-        start = time.time_ns() // 1000 // MICROSECONDS * MICROSECONDS - MICROSECONDS
-        asyncio.run(send(warm, service, signal, start))
-        _stored(service)
-        before, cpu = bucket.count("ecg_chunk", "pcm"), service.cpu_seconds()
-        sent = asyncio.run(send(load, service, signal, start + WARM_SECONDS * MICROSECONDS))
-        _stored(service)
-        cpu = service.cpu_seconds() - cpu
-        stored = bucket.count("ecg_chunk", "pcm") - before
-        refused = int(service.metric("holter_ingest_rejected_total"))
-        return IngestCost(
-            load, sent.acknowledged, stored, sent.chunks - stored - refused, cpu, service.resident_bytes()
-        )
+    influx = context.influx
+    with Services(context.folder / name, influx, patients=2 * load.patients, workers=0) as services:
+        (ingest,) = services.ingest_names
+        services.start(ingest)
+        services.wait_ready(ingest)
+        port = services.ports[ingest]["udp" if load.transport == "udp" else "http"]
+        load = replace(load, port=(port,), key=key_of(services), prefix=name)
+        _send(services, replace(load, seconds=max(_WARM_SECONDS, load.post), prefix=f"{name}-warm"))
+        cpu, server, dropped = services.cpu(ingest), influx.cpu(), services.dropped(ingest)
+        sent = _send(services, load)
+        cpu, server_after = services.cpu(ingest) - cpu, influx.cpu()
+        dropped = services.dropped(ingest) - dropped
+        stored = sum(influx.chunks(name, sent.base).values())
+        if stored + dropped != sent.chunks:
+            raise RuntimeError(f"{name}: {sent.chunks} sent, {stored} stored, {dropped} dropped by the kernel")
+        cpu_us = 1e6 * cpu / stored
+        return {
+            "patients": load.patients,
+            "sent": sent.chunks,
+            "acknowledged": sent.acknowledged,
+            "stored": stored,
+            "dropped_by_kernel": dropped,
+            "cpu_us": cpu_us,
+            "cpu_ratio": baseline_us / cpu_us,
+            "patients_per_core": round(1e6 / cpu_us),
+            "influxd_cpu_us": per(server, server_after, stored),
+            "memory": services.memory(ingest),
+            "load_average": usage.load_average(),
+        }
 
 
-def _stored(service: Service) -> None:
-    """Return when nothing arrives any more and the log is in the store."""
-    until, seen = time.monotonic() + _SETTLE_SECONDS, -1.0
-    while time.monotonic() < until:
-        time.sleep(0.3)  # longer than a commit
-        samples = service.metric("holter_ingest_samples_total")
-        if samples == seen and not service.metric("holter_ingest_wal_bytes"):
+def _send(services: Services, load: Plan) -> Sent:
+    """Until all of it is stored."""
+    sent = play(load).wait()
+    time.sleep(1.0)  # the last datagrams are read and logged
+    if not services.wait_stored(*services.ingest_names):
+        raise RuntimeError(f"{load.prefix}: the log is not empty after two minutes")
+    return sent
+
+
+def _wait_port(port: int, seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+        else:
             return
-        seen = samples
-    raise RuntimeError(f"ingest has not stored everything within {_SETTLE_SECONDS:g} s")
+
+
+def _settle(pid: int, seconds: float = 30.0) -> None:
+    """Return when a process has used next to no CPU for a while: it has written what it had."""
+    until, last, quiet = time.monotonic() + seconds, usage.cpu(pid), 0
+    while time.monotonic() < until and quiet < 3:
+        time.sleep(0.7)
+        now = usage.cpu(pid)
+        quiet = quiet + 1 if now - last < 0.03 else 0
+        last = now

@@ -14,10 +14,10 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from holter.bench import end_to_end, stages, usage
+from holter.bench import end_to_end, inference, ingest, usage
 from holter.bench.bucket import NoInfluxError, own_bucket
 from holter.bench.end_to_end import Run
-from holter.bench.stages import Context
+from holter.bench.running import Context
 
 _JUDGED_AT = 5000
 """Patients."""
@@ -77,18 +77,18 @@ def _run(context: Context, wanted: tuple[str, ...], one: Run | None, seconds: in
     }
     if "ingest" in wanted:
         context.say("ingest: the tutorial's")
-        result["baseline_ingest"] = baseline = stages.tutorial_ingest(context)
+        result["baseline_ingest"] = baseline = ingest.tutorials(context)
         result["ingest"] = {}
-        for name, load in stages.loads(quick=context.quick).items():
+        for name, load in ingest.loads(quick=context.quick).items():
             context.say(f"ingest: {name}")
-            result["ingest"][name] = stages.ingest(context, name, load, baseline["cpu_us"])
+            result["ingest"][name] = ingest.holter(context, name, load, baseline["cpu_us"])
     if "inference" in wanted:
         context.say("inference: one patient at a time")
-        result["baseline_inference"] = stages.one_at_a_time(context)
+        result["baseline_inference"] = inference.one_at_a_time(context)
         result["judging"] = []
         for size in (500,) if context.quick else (100, 1000, 5000, 10_000):
             context.say(f"inference: {size} patients in one worker")
-            result["judging"].append(stages.judging(context, size, 10))
+            result["judging"].append(inference.judging(context, size, 10))
     runs: list[dict[str, Any]] = []
     for number, run in enumerate([one] if one else _runs(wanted, quick=context.quick)):
         context.say(f"end to end: {run.patients} patients, {run.transport}, from the {run.source.lower()}")

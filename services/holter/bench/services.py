@@ -152,6 +152,10 @@ class Services:
             if known == metric and all(label in text for label in labels)
         )
 
+    def dropped(self, name: str) -> int:
+        """Datagrams that the kernel had no room for, as an ingest counts them."""
+        return round(self.metric(name, "holter_ingest_datagrams_dropped_total"))
+
     def cpu(self, name: str) -> float:
         """CPU seconds of a process so far."""
         return usage.cpu(self.processes[name].pid)

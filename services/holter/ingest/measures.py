@@ -38,6 +38,9 @@ class Measures:
         self.samples = m.of(m.counter("holter_ingest_samples_total", "Samples that were accepted and are new."))
         self.repeated = m.of(m.counter("holter_ingest_repeated_samples_total", "Samples that were there already."))
         self.late = m.of(m.counter("holter_late_chunks_total", "Chunks older than the newest of their device."))
+        self.datagrams_dropped = m.of(
+            m.counter("holter_ingest_datagrams_dropped_total", "Datagrams that the kernel had no room for.")
+        )
         self.seconds = m.of(m.histogram("holter_ingest_request_seconds", "From a request's headers to its answer."))
         self.log_bytes = m.of(m.gauge("holter_ingest_wal_bytes", "Bytes of the log that the store has not taken yet."))
         self.patients = m.of(m.gauge("holter_ingest_patients", "Devices that have sent lately."))

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 
 import structlog
 
@@ -14,6 +15,8 @@ PAUSE = 0.01
 """Seconds between two looks at the socket while frames come. A buffer of 208 KiB holds 25,000 frames/s."""
 _AT_ONCE = 512
 """Datagrams that are read before other work gets its turn."""
+_SO_MEMINFO, _DROPS = 55, 8
+"""Linux: what a socket holds, as 32-bit words; the last is how many datagrams it had no room for."""
 _log = structlog.get_logger()
 
 
@@ -39,6 +42,7 @@ class UdpPort:
             _log.info("udp_buffer_small", granted=granted, wanted=BUFFER_BYTES, raise_by="sysctl net.core.rmem_max")
         self._loop = asyncio.get_running_loop()
         self._pause: asyncio.TimerHandle | None = None
+        self._dropped = 0
         self._loop.add_reader(self._socket, self._wake)
 
     def close(self) -> None:
@@ -76,7 +80,16 @@ class UdpPort:
             _log.warning("udp_read_failed", error=str(e))
         if datagrams:
             self._take(datagrams)
+            self._count_dropped()
         return bool(datagrams)
+
+    def _count_dropped(self) -> None:
+        if sys.platform != "linux":
+            return  # others do not tell
+        words = memoryview(self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 4 * (_DROPS + 1))).cast("I")
+        if words[_DROPS] != self._dropped:
+            self._intake.measures.datagrams_dropped.inc((words[_DROPS] - self._dropped) % (1 << 32))
+            self._dropped = words[_DROPS]
 
     def _take(self, datagrams: list[bytes]) -> None:
         measures = self._intake.measures

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 
 import orjson
 import pytest
@@ -133,6 +134,19 @@ async def test_datagrams_are_authenticated_counted_and_never_answered(ingest, fr
     assert len(await ingest.stored()) == 200
     with pytest.raises(BlockingIOError):
         udp.recv(1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how many datagrams a socket had no room for")
+async def test_what_the_kernel_has_no_room_for_is_counted(ingest, udp):
+    where, sent = ("127.0.0.1", ingest.service.udp_port), 60_000
+    for _ in range(sent):  # the loop does not read meanwhile
+        udp.sendto(bytes(500), where)
+
+    def received():
+        return ingest.count("holter_ingest_requests_total", transport="udp", code="400")
+
+    await until(lambda: received() + ingest.count("holter_ingest_datagrams_dropped_total") == sent)
+    assert 0 < received() < sent
 
 
 async def test_what_has_arrived_is_taken_before_the_port_closes(start, frame, udp):
