@@ -40,7 +40,7 @@ ARENA = 1 << 20
 WARM_UP = 600.0
 LEAST = 6
 EVERY = 10.0
-SERVICES = ("ingest", "infer")
+SERVICES = ("ingest-0", "infer-0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,18 +184,14 @@ def report(samples: Samples, minutes: float, patients: int) -> list[str]:
 def main() -> int:
     """Run it; 0 when memory is flat and nothing was lost."""
     minutes, patients = float(os.environ.get("MINUTES") or 30), int(os.environ.get("PATIENTS") or 500)
-    with tempfile.TemporaryDirectory(prefix="holter-soak-") as folder:
-        machine = Machine(Path(folder))
-        try:
-            machine.start(*SERVICES)
-            machine.wait_ready(*SERVICES)
-            samples, acknowledged, counts = asyncio.run(load(machine, patients, minutes * 60))
-            machine.stop("ingest", "infer")
-            stored = machine.stored()
-            alerts = len(machine.alerts())
-            logs = {name: machine.log(name)[-2000:] for name in SERVICES}
-        finally:
-            machine.close()
+    with tempfile.TemporaryDirectory(prefix="holter-soak-") as folder, Machine(Path(folder)) as machine:
+        machine.start(*SERVICES)
+        machine.wait_ready(*SERVICES)
+        samples, acknowledged, counts = asyncio.run(load(machine, patients, minutes * 60))
+        machine.stop("ingest-0", "infer-0")
+        stored = machine.stored()
+        alerts = len(machine.alerts())
+        logs = {name: machine.log(name)[-2000:] for name in SERVICES}
     faults = report(samples, minutes, patients)
     sent = sum(map(len, acknowledged.values()))
     lost = sum(len(times - stored.get(device, set())) for device, times in acknowledged.items())

@@ -12,9 +12,9 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import numpy as np
-from tests.machine import free_port
 
 from holter.alert import AlertEvent, Kind, Priority, Transition, alert_id
+from holter.bench.services import free_port
 from holter.chunk import MICROSECONDS, Chunk
 from holter.sim.ward import mix, ward
 from holter.store.sqlite import SqliteStore

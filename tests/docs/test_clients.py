@@ -31,9 +31,8 @@ def compiler():
 
 @pytest.fixture
 def machine(tmp_path):
-    made = Machine(tmp_path)
-    yield made
-    made.close()
+    with Machine(tmp_path) as made:
+        yield made
 
 
 def stored(machine, device):
@@ -88,11 +87,11 @@ def test_frames_in_c_are_the_protocols_vectors(compiler, tmp_path):
 
 
 def test_the_c_client_from_its_first_frame_to_the_first_alert(compiler, machine, tmp_path):
-    machine.start("ingest", "infer")
+    machine.start("ingest-0", "infer-0")
     subprocess.run([compiler, *FLAGS, "-o", tmp_path / "client", CLIENTS / "client.c", "-lm"], check=True, timeout=60)
-    machine.wait_ready("ingest", "infer")
+    machine.wait_ready("ingest-0", "infer-0")
     secret = keys.mac_key(machine.key, "wearable-7").hex()
-    command = [tmp_path / "client", "127.0.0.1", machine.ports["http"], "wearable-7", secret, 14, 8]
+    command = [tmp_path / "client", "127.0.0.1", machine.ports["ingest-0"]["http"], "wearable-7", secret, 14, 8]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     chunks = wait_for(
@@ -106,16 +105,16 @@ def test_the_c_client_from_its_first_frame_to_the_first_alert(compiler, machine,
 
 
 def test_the_python_client_survives_an_ingest_that_goes_away(machine):
-    machine.start("ingest")
-    machine.wait_ready("ingest")
-    url = f"http://127.0.0.1:{machine.ports['http']}/ingest"
+    machine.start("ingest-0")
+    machine.wait_ready("ingest-0")
+    url = f"http://127.0.0.1:{machine.ports['ingest-0']['http']}/ingest"
     command = [sys.executable, CLIENTS / "client.py", url, "wearable-8", keys.bearer(machine.key, "wearable-8"), "8"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: stored(machine, "wearable-8"), 20, "the first second")
-    machine.kill("ingest")
+    machine.kill("ingest-0")
     time.sleep(2)
-    machine.start("ingest")
-    machine.wait_ready("ingest")
+    machine.start("ingest-0")
+    machine.wait_ready("ingest-0")
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (0, "")
     chunks = wait_for(
@@ -127,9 +126,9 @@ def test_the_python_client_survives_an_ingest_that_goes_away(machine):
 
 
 def test_a_wrong_token_is_kept_and_not_dropped(machine):
-    machine.start("ingest")
-    machine.wait_ready("ingest")
-    url = f"http://127.0.0.1:{machine.ports['http']}/ingest"
+    machine.start("ingest-0")
+    machine.wait_ready("ingest-0")
+    url = f"http://127.0.0.1:{machine.ports['ingest-0']['http']}/ingest"
     command = [sys.executable, CLIENTS / "client.py", url, "wearable-9", "wrong", "2"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (0, "")

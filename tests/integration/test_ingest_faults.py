@@ -88,7 +88,7 @@ def influx():
 def serving(folder, influx, url=None, ingests=1, states=None):
     """Ingest processes that are ready, behind a gate where `url` is one."""
     where = influx if url is None else replace(influx, url=url)
-    with Services(folder, where, patients=PATIENTS, workers=0, ingests=ingests) as services:
+    with Services(folder, where.secret(folder / "influxdb"), patients=PATIENTS, workers=0, ingests=ingests) as services:
         services.start(*services.ingest_names, **(states or {}))
         services.wait_ready(*services.ingest_names)
         yield services

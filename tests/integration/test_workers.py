@@ -9,7 +9,8 @@ import signal
 import time
 
 import pytest
-from tests.integration.streaming import Gate, Receiver, Watch
+from tests.integration.streaming import Gate, Watch
+from tests.receiver import Receiver
 
 from holter.bench.bucket import NoInfluxError, own_bucket
 from holter.bench.players import Plan
@@ -46,7 +47,8 @@ def receiver():
 
 def services_of(folder, influx, receiver, **more):
     hooks = [{"name": "ward", "url": receiver.url}]
-    services = Services(folder, influx, patients=PATIENTS, inference={"webhooks": hooks}, **more)
+    store = influx.secret(folder / "influxdb")
+    services = Services(folder, store, patients=PATIENTS, inference={"webhooks": hooks}, **more)
     services.frozen = set()
     return services
 

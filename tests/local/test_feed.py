@@ -1,22 +1,18 @@
 """The feed with real processes: alarms while the store takes nothing, and a worker that freezes."""
 
 import asyncio
-import importlib.util
 import signal
 import sqlite3
-import sys
 import time
 from collections import Counter
-from contextlib import asynccontextmanager
-from pathlib import Path
+from contextlib import ExitStack, asynccontextmanager
 
-import orjson
 import pytest
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
-from tornado.web import Application, RequestHandler
+from tests.machine import Machine
+from tests.receiver import Receiver
 
 from holter.chunk import MICROSECONDS, shard_of
+from holter.signal.features import LOOKAHEAD
 from holter.sim.sender import Schedule, Sender, play
 from holter.sim.ward import ward
 from holter.store.open import open_store
@@ -24,49 +20,26 @@ from holter.store.open import open_store
 pytestmark = pytest.mark.timeout(300)
 
 
-def load_machine():
-    # The repository's root is on no path: the two halves' folders would shadow what is installed.
-    path = Path(__file__).parents[1] / "machine.py"
-    spec = importlib.util.spec_from_file_location("holter_test_machine", path)
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Machine
-
-
-class _Handler(RequestHandler):
-    def initialize(self, requests):
-        self.requests = requests
-
-    def post(self):
-        self.requests.append((self.request.headers["Holter-Event-Id"], self.request.body))
-
-
 @pytest.fixture
-async def receiver():
-    requests = []
-    server = HTTPServer(Application([("/", _Handler, {"requests": requests})], log_function=lambda _: None))
-    (socket,) = bind_sockets(0, "127.0.0.1")
-    server.add_socket(socket)
-    yield f"http://127.0.0.1:{socket.getsockname()[1]}/", requests
-    server.stop()
-    await server.close_all_connections()
+def receiver():
+    with Receiver() as receiver:
+        yield receiver
 
 
 @pytest.fixture
 async def machines(tmp_path, receiver):
-    started = []
+    stack = ExitStack()
 
     async def start(workers=1):
-        machine = load_machine()(tmp_path, workers, source="Feed", webhooks=[{"name": "ward", "url": receiver[0]}])
-        started.append(machine)
-        names = ["infer", *(f"infer-{i}" for i in range(1, workers))]
-        machine.start("ingest", *names)
-        await asyncio.to_thread(machine.wait_ready, "ingest", *names)
+        hooks = [{"name": "ward", "url": receiver.url}]
+        machine = stack.enter_context(Machine(tmp_path, workers, source="Feed", webhooks=hooks))
+        names = ["infer-0", *(f"infer-{i}" for i in range(1, workers))]
+        machine.start("ingest-0", *names)
+        await asyncio.to_thread(machine.wait_ready, "ingest-0", *names)
         return machine
 
-    yield start
-    for machine in started:
-        machine.close()
+    with stack:
+        yield start
 
 
 async def until(condition, seconds=60.0):
@@ -92,14 +65,8 @@ async def load(machine, beds, speed):
     assert sender.counts.refused == 0
 
 
-def bodies(requests, event="raised"):
-    """What a receiver that drops repeated ids has got."""
-    once = dict(requests)
-    return [body for body in map(orjson.loads, once.values()) if body["event"] == event]
-
-
-def same_content(requests):
-    return max(Counter(event for event, _ in set(requests)).values(), default=1) == 1
+def bodies(receiver, event="raised"):
+    return [body for _, body in receiver.once() if body["event"] == event]
 
 
 @asynccontextmanager
@@ -130,7 +97,7 @@ def missing_windows(machine):
     scored, missing = set(windows(machine)), {}
     for device, times in machine.stored().items():
         first, last = -(-min(times) // MICROSECONDS), (max(times) + MICROSECONDS) // MICROSECONDS
-        wanted = {(device, end) for end in range(first + 11, last) if end % 5 == 0}
+        wanted = {(device, end) for end in range(first + 11, last + 1 - LOOKAHEAD) if end % 5 == 0}
         if wanted - scored:
             missing[device] = sorted(end for _, end in wanted - scored)
     return missing
@@ -142,7 +109,7 @@ def metric(machine, name, series):
 
 
 async def test_the_store_takes_nothing_and_alarms_go_out(machines, receiver):
-    machine, requests = await machines(), receiver[1]
+    machine = await machines()
     speed, onset = 5.0, 16.0
     base = round((time.time() - 60) * MICROSECONDS)
     beds = ward(("resting", "vt"), base=base, onset=onset, seed=4)
@@ -151,7 +118,7 @@ async def test_the_store_takes_nothing_and_alarms_go_out(machines, receiver):
         await until(lambda: sum(map(len, machine.stored().values())) >= 8)
         async with store_taken(machine) as store:
             before = store.read_chunks(range(64), 0).cursor
-            alert = await until(lambda: [b for b in bodies(requests) if b["kind"] == "ventricular_tachycardia"])
+            alert = await until(lambda: [b for b in bodies(receiver) if b["kind"] == "ventricular_tachycardia"])
             page = store.read_chunks(range(64), 0)
             assert page.cursor == before
             assert max(c.end for c in page.chunks if c.device_id == sick.device_id) < sick.onset, (
@@ -159,20 +126,20 @@ async def test_the_store_takes_nothing_and_alarms_go_out(machines, receiver):
             )
             assert not store.read_alerts(0)
     assert alert[0]["device_id"] == sick.device_id
-    await until(lambda: {a["id"] for a in bodies(requests)} <= {a.id for a in machine.alerts()})
+    await until(lambda: {a["id"] for a in bodies(receiver)} <= {a.id for a in machine.alerts()})
     await until(lambda: not missing_windows(machine))
     stored = machine.stored()
     for device, times in stored.items():
         assert len(times) == round((max(times) - min(times)) / MICROSECONDS) + 1, f"{device}: no chunk is missing"
     event = next(a for a in machine.alerts() if a.kind == "ventricular_tachycardia")
     assert event.decided_at - sick.onset < 10 * MICROSECONDS
-    assert same_content(requests)
-    assert metric(machine, "ingest", "holter_feed_dropped_chunks_total{") == 0
-    await asyncio.to_thread(machine.stop, "infer", "ingest")
+    receiver.assert_each_alert_once()
+    assert metric(machine, "ingest-0", "holter_feed_dropped_chunks_total{") == 0
+    await asyncio.to_thread(machine.stop, "infer-0", "ingest-0")
 
 
 async def test_a_frozen_worker_is_stood_in_for_and_goes_on_afterwards(machines, receiver):
-    machine, requests = await machines(workers=2), receiver[1]
+    machine = await machines(workers=2)
     speed, onset = 4.0, 38.0
     base = round((time.time() - 60) * MICROSECONDS)
     beds = ward(("vt", "vt", "resting", "vf", "resting", "vt"), base=base, onset=onset, seed=4)
@@ -184,15 +151,15 @@ async def test_a_frozen_worker_is_stood_in_for_and_goes_on_afterwards(machines, 
     assert of_first & sick.keys()
 
     def told():
-        return {(b["device_id"], b["kind"]) for b in bodies(requests)}
+        return {(b["device_id"], b["kind"]) for b in bodies(receiver)}
 
     def unowned():
         return metric(machine, "infer-1", "holter_shards_unowned{")
 
     async with load(machine, beds, speed):
-        await until(lambda: metric(machine, "infer", "holter_inference_patients{") == len(of_first))
+        await until(lambda: metric(machine, "infer-0", "holter_inference_patients{") == len(of_first))
         await until(lambda: unowned() == 0)
-        frozen = machine.processes["infer"]
+        frozen = machine.processes["infer-0"]
         frozen.send_signal(signal.SIGSTOP)
         try:
             await until(lambda: (unowned() or 0) > 0)
@@ -206,7 +173,7 @@ async def test_a_frozen_worker_is_stood_in_for_and_goes_on_afterwards(machines, 
         assert unowned() == 0
         await asyncio.sleep(0.5)
     await until(lambda: not missing_windows(machine))
-    await asyncio.to_thread(machine.stop, "infer", "infer-1", "ingest")
-    raised = Counter((b["device_id"], b["kind"]) for b in bodies(requests))
-    assert same_content(requests), "the same id has the same content"
+    await asyncio.to_thread(machine.stop, "infer-0", "infer-1", "ingest-0")
+    receiver.assert_each_alert_once()
+    raised = Counter((b["device_id"], b["kind"]) for b in bodies(receiver))
     assert max(raised.values()) == 1, f"nothing is raised twice: {raised}"

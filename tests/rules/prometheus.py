@@ -7,8 +7,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from tests.machine import free_port
 from tests.rules.given import tool
+
+from holter.bench.services import free_port
 
 
 class Prometheus:

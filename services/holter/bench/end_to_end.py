@@ -45,7 +45,12 @@ def run(context: Context, what: Run, name: str = "") -> dict[str, Any]:
     folder = context.folder / f"end-to-end-{name or what.patients}-{what.transport}"
     inference = {"source": what.source, "interval": INTERVAL}
     with Services(
-        folder, context.influx, patients=what.patients, workers=what.workers, ingests=what.ingests, inference=inference
+        folder,
+        context.influx.secret(folder / "influxdb"),
+        patients=what.patients,
+        workers=what.workers,
+        ingests=what.ingests,
+        inference=inference,
     ) as services:
         names = (*services.ingest_names, *services.infer_names)
         began = time.monotonic()

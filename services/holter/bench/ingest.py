@@ -73,8 +73,8 @@ def holter(context: Context, name: str, load: Plan, baseline_us: float) -> dict[
     Raises:
         RuntimeError: what was sent is neither stored nor counted as dropped by the kernel (UDP).
     """
-    influx = context.influx
-    with Services(context.folder / name, influx, patients=2 * load.patients, workers=0) as services:
+    influx, folder = context.influx, context.folder / name
+    with Services(folder, influx.secret(folder / "influxdb"), patients=2 * load.patients, workers=0) as services:
         (ingest,) = services.ingest_names
         services.start(ingest)
         services.wait_ready(ingest)

@@ -1,4 +1,4 @@
-"""Holter's services as processes, as a pod or `holter up` runs them, on an InfluxDB."""
+"""Holter's services as processes, in the environment that a pod or `holter up` gives them (docs/architecture.md)."""
 
 import base64
 import json
@@ -16,7 +16,6 @@ from typing import Self
 from urllib.request import urlopen
 
 from holter.bench import usage
-from holter.bench.bucket import Influx
 
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 
@@ -33,17 +32,18 @@ class Services:
 
     Args:
         folder: for configuration, state and logs.
-        influx: where they store.
+        store: as HOLTER_STORE names it.
         patients: that ingest has to take.
         workers: how many `holter infer` there may be: `infer-0`, `infer-1` …
-        inference: further fields of `inference.json`.
         ingests: how many `holter ingest` there may be: `ingest-0` …
+        ingest: further fields of `ingest.json`.
+        inference: further fields of `inference.json`.
     """
 
     def __init__(
         self,
         folder: Path,
-        influx: Influx,
+        store: str,
         *,
         patients: int,
         workers: int = 1,
@@ -54,7 +54,7 @@ class Services:
         self.folder = folder
         self.key = secrets.token_bytes(32)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._store = influx.secret(folder / "influxdb")
+        self._store = store
         self.ingest_names = tuple(f"ingest-{i}" for i in range(ingests))
         self.infer_names = tuple(f"infer-{i}" for i in range(workers))
         self.ports = {

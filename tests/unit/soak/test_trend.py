@@ -1,25 +1,8 @@
 """The soak's verdict: a leak is told from noise."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(scope="module")
-def trend():
-    with pytest.MonkeyPatch.context() as patch:
-        for name, path in (("tests.machine", "machine.py"), ("holter_test_soak", "soak.py")):
-            spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / path)
-            module = importlib.util.module_from_spec(spec)
-            patch.setitem(sys.modules, name, module)
-            spec.loader.exec_module(module)
-        yield module.trend
-
+from tests.soak import trend
 
 SECONDS = np.arange(180) * 10.0  # half an hour
 MB = 1e6
@@ -32,13 +15,13 @@ def make_memory(per_hour, rng):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_leak_is_told_from_noise(trend, seed):
+def test_a_leak_is_told_from_noise(seed):
     rng = np.random.default_rng(seed)
     assert trend(SECONDS, make_memory(0.0, rng)).flat
     assert not trend(SECONDS, make_memory(0.07, rng)).flat
 
 
-def test_a_line_is_found(trend):
+def test_a_line_is_found():
     line = trend(SECONDS, 300 * MB * (1 + 0.1 * (SECONDS - 1195) / 3600))  # the middle of what is judged
     assert line.per_hour == pytest.approx(0.1)
     assert line.error == pytest.approx(0, abs=1e-9)
@@ -46,12 +29,12 @@ def test_a_line_is_found(trend):
     assert line.mean == pytest.approx(300 * MB)
 
 
-def test_an_arena_in_a_short_run_is_no_leak(trend):
+def test_an_arena_in_a_short_run_is_no_leak():
     line = trend(SECONDS[:80], 64 * MB + np.maximum(SECONDS[:80] - 600, 0) / 190 * 0.9 * MB)
     assert line.per_hour > 0.05
     assert line.flat
 
 
-def test_too_few_samples(trend):
+def test_too_few_samples():
     with pytest.raises(ValueError, match="5 samples after the warm-up of 10 minutes; 6 make a line"):
         trend(SECONDS[:65], SECONDS[:65])
