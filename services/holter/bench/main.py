@@ -14,7 +14,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from holter.bench import end_to_end, inference, ingest, usage
+from holter.bench import end_to_end, inference, ingest, signal_path, usage
 from holter.bench.bucket import NoInfluxError, own_bucket
 from holter.bench.end_to_end import Run
 from holter.bench.running import Context
@@ -22,7 +22,7 @@ from holter.bench.running import Context
 _JUDGED_AT = 5000
 """Patients."""
 _RISING = (2000, 5000, 10_000, 14_000, 20_000)
-STAGES = ("ingest", "inference", "cost", "latency", "ceiling")
+STAGES = ("signal", "ingest", "inference", "cost", "latency", "ceiling")
 _console = Console(width=130, highlight=False)
 
 
@@ -56,11 +56,20 @@ def bench(
     if not Path("/proc/self/stat").exists():
         raise click.UsageError("CPU is read from /proc: this command needs Linux")
     wanted = chosen or STAGES
+    result: dict[str, Any] = {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "quick": quick,
+        "machine": {"cores": len(os.sched_getaffinity(0)), "python": platform.python_version()},
+        "load_average": usage.load_average(),
+    }
+    if "signal" in wanted:
+        _say("signal: 1,000 patients" if not quick else "signal: 200 patients")
+        result["signal"] = signal_path.measure(200 if quick else 1000, 5 if quick else 20)
     try:
-        with own_bucket() as influx, tempfile.TemporaryDirectory(prefix="holter-bench-") as folder:
-            context = Context(influx, Path(folder), quick, lambda text: _console.print(f"[dim]{text}[/]"))
-            one = None if patients is None else Run(patients, 0, transport, workers, source=source)
-            result = _run(context, wanted, one, seconds)
+        if set(wanted) - {"signal"}:  # the others need an InfluxDB
+            with own_bucket() as influx, tempfile.TemporaryDirectory(prefix="holter-bench-") as folder:
+                one = None if patients is None else Run(patients, 0, transport, workers, source=source)
+                result |= _run(Context(influx, Path(folder), quick, _say), wanted, one, seconds)
     except NoInfluxError as error:
         raise click.ClickException(str(error)) from error
     path.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
@@ -69,12 +78,7 @@ def bench(
 
 
 def _run(context: Context, wanted: tuple[str, ...], one: Run | None, seconds: int | None) -> dict[str, Any]:
-    result: dict[str, Any] = {
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "quick": context.quick,
-        "machine": {"cores": len(os.sched_getaffinity(0)), "python": platform.python_version()},
-        "load_average": usage.load_average(),
-    }
+    result: dict[str, Any] = {}
     if "ingest" in wanted:
         context.say("ingest: the tutorial's")
         result["baseline_ingest"] = baseline = ingest.tutorials(context)
@@ -142,7 +146,18 @@ def _compare(result: dict[str, Any]) -> None:
         }  # fmt: skip
 
 
+def _say(text: str) -> None:
+    _console.print(f"[dim]{text}[/]")
+
+
 def _tables(result: dict[str, Any]) -> None:
+    if "signal" in result:
+        table = Table(title="Signal path: CPU of a patient's second at 250 Hz, samples to measures and features")
+        table.add_column("stage")
+        table.add_column("µs", justify="right")
+        for stage, cpu in result["signal"].items():
+            table.add_row(stage, f"{cpu:.2f}")
+        _console.print(table)
     if "ingest" in result:
         table = Table(title="Ingest: CPU of a patient's second, parse to stored")
         for column in ("way in", "µs", "times less", "patients/core", "influxd µs", "sent", "stored", "load"):

@@ -15,23 +15,15 @@ from holter.batch.streams import Streams, Taken
 from holter.chunk import MICROSECONDS, Chunk
 from holter.model.fusion import fuse
 from holter.model.pipeline import Model, select
-from holter.signal import lethal
 from holter.signal.features import LOOKAHEAD, NAMES, ordered_score, window_features
 from holter.signal.filters import BLOCK
+from holter.signal.look import look
 from holter.signal.measures import N as MEASURES
-from holter.signal.measures import learn, measure
-from holter.signal.patient import SECONDS, allocate, checkpoint, checkpoints, restore
-from holter.signal.quality import GOOD, quality
-from holter.signal.rhythm import RHYTHM, describe
-from holter.signal.step import advance
+from holter.signal.patient import allocate, checkpoint, checkpoints, restore
+from holter.signal.quality import quality
+from holter.signal.rhythm import RHYTHM
 from holter.window import WindowScores
 
-FLAT_MILLIVOLTS = 0.015
-FLAT_SHARE = 0.9
-_SETTLED = 15
-"""Seconds after which the filters and levels of a new patient can be learnt from."""
-_DOUBT = 0.3
-"""VT/VF score from which nothing is learnt."""
 _AT_ONCE = 2048
 """Rows of a tick: what is made for each on the way fits the processor's caches, and no more."""
 _log = structlog.get_logger()
@@ -213,23 +205,15 @@ class Engine:
     def _tick(self, taken: Taken) -> Tick:
         slots, seconds, holes, state = taken.rows, taken.seconds, taken.holes, self.state
         n = len(slots)
-        advance(state, slots, taken.samples, holes, taken.lead_off, seconds)
-        measures, extra = np.empty((n, MEASURES), np.float32), np.empty((n, 5), np.float32)
-        measure(state, slots, measures, extra)
-        probability = lethal.probability(measures)
-        good, good_now, rhythm = np.empty(n, np.float32), np.empty(n, np.float32), np.zeros(n, RHYTHM)
-        quality(state, slots, self.window, 0, good)
-        quality(state, slots, 4, 0, good_now)
-        describe(state, slots, rhythm)
-        ring = seconds % SECONDS
-        flat = (state["pp_raw"][slots, ring] < FLAT_MILLIVOLTS) | (state["equal"][slots, ring] > FLAT_SHARE)
-        known = state["n"][slots]
-        clean = ~flat & (holes == 0) & (good >= GOOD) & (extra[:, 1] > FLAT_MILLIVOLTS)
-        state["hold"][slots] = ~(clean & (probability < _DOUBT))
-        quiet = clean & (probability < 0.5) & (known >= _SETTLED * BLOCK)
-        learn(state, slots, measures, extra, quiet)
-        ended = (seconds - LOOKAHEAD) % self.interval == 0
-        windows = np.flatnonzero(ended & (known >= (self.window + LOOKAHEAD) * BLOCK))
+        measures, extra, probability = np.empty((n, MEASURES), np.float32), np.empty((n, 5), np.float32), np.empty(n)
+        good, good_now, flat = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.bool_)
+        rhythm = np.zeros(n, RHYTHM)
+        look(
+            state, slots, taken.samples, holes, taken.lead_off, seconds, self.window, measures, extra, probability,
+            rhythm, good, good_now, flat,
+        )  # fmt: skip
+        ended = np.flatnonzero((seconds - LOOKAHEAD) % self.interval == 0)
+        windows = ended[state["n"][slots[ended]] >= (self.window + LOOKAHEAD) * BLOCK]
         scores = self._score(slots[windows], seconds[windows] - LOOKAHEAD) if len(windows) else None
         return Tick(
             slots, seconds, probability, measures, extra, rhythm, good, good_now, flat, holes, taken.arrived, windows,

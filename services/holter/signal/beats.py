@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 from holter.model.jit import njit
 from holter.signal.features import of_beat, ventricular
 from holter.signal.filters import BLOCK, FS
-from holter.signal.patient import BEATS, CLUSTERS, RING, SECONDS, SLOW_TEMPLATE, TEMPLATE
+from holter.signal.order import below, largest, nth
+from holter.signal.patient import BEATS, CLUSTERS, SECONDS, SLOW_TEMPLATE, TEMPLATE
 from holter.signal.qrs import SETTLE
 from holter.signal.quality import HF_LIMIT
+from holter.signal.ring import newest
 from holter.signal.slow import SLOW_SEGMENT, compare, cut, follow
 
 _BEFORE, _AFTER, _LAG = 30, 40, 12
+_AROUND = 116
+"""Samples before a peak from which the median is taken that R deflects from."""
 _JOIN = 0.85
 _PREMATURE = 0.87
 _FAINT = 0.4
@@ -30,29 +34,21 @@ _SMALLEST = 0.15  # mV: IEC 60601-2-27 lets what is smaller be no QRS
 
 @njit()
 def _quantile(values: NDArray[np.float32], n: int, q: float) -> float:
-    order = np.sort(values[:n])
-    return float(order[min(n - 1, int(q * n))])
+    return float(nth(values, n, min(n - 1, int(q * n))))
 
 
 @njit(fastmath=True)
-def _mean(seg: NDArray[np.float32], s: int) -> float:
-    total = 0.0
+def _mean(seg: NDArray[np.float32], s: int) -> np.float32:
+    part, total = seg[s : s + TEMPLATE], np.float32(0.0)
     for j in range(TEMPLATE):
-        total += seg[s + j]
-    return float(total / TEMPLATE)
+        total += part[j]
+    return total / np.float32(TEMPLATE)
 
 
 @njit()
 def _width(beat: NDArray[np.float32]) -> float:
-    """Samples above 35 % of the peak."""
-    peak = 0.0
-    for j in range(TEMPLATE):
-        peak = max(peak, abs(beat[j]))
-    count = 0
-    for j in range(TEMPLATE):
-        if abs(beat[j]) > 0.35 * peak:
-            count += 1
-    return float(count)
+    """Samples from 35 % of the peak on."""
+    return float(TEMPLATE - below(beat, 0.35 * largest(beat)))
 
 
 @njit()
@@ -81,20 +77,18 @@ def _segment(rec: Any, peak: int, seg: NDArray[np.float32]) -> int:
     R is the largest deflection in -160..+32 ms of the peak from the median of 600 ms around: that of the beat alone
     would lie within a wide QRS, and R at its edge.
     """
-    around = np.empty(38, np.float32)
-    for j in range(38):
-        around[j] = rec.shape[(peak - 116 + 4 * j) % RING]
-    middle = np.sort(around)[19]
-    best, at = -1.0, 0
-    for j in range(49):
-        d = abs(rec.shape[(peak - 40 + j) % RING] - middle)
+    x = np.empty(_AROUND + 8 + _AFTER + _LAG + 1, np.float32)  # from _AROUND before the peak on
+    newest(rec.shape, peak - _AROUND + x.size, x)
+    middle = np.float32(nth(x[: 4 * 38 : 4].copy(), 38, 19))
+    best, at = np.float32(-1.0), 0
+    for j in range(_AROUND - 40, _AROUND + 9):
+        d = abs(x[j] - middle)
         if d > best:
             best, at = d, j
-    r = peak - 40 + at
-    first = r - _BEFORE - _LAG
-    for j in range(TEMPLATE + 2 * _LAG):
-        seg[j] = rec.shape[(first + j) % RING]
-    return int(r)
+    first = at - _BEFORE - _LAG
+    for j in range(seg.size):
+        seg[j] = x[first + j]
+    return int(peak - _AROUND + at)
 
 
 @njit(fastmath=True)
@@ -102,18 +96,17 @@ def _match(rec: Any, seg: NDArray[np.float32], corr: NDArray[np.float32], lag: N
     """Best correlation, and the lag it has, of the beat with every template."""
     corr[:] = -1.0
     for s in range(2 * _LAG + 1):
-        mean = _mean(seg, s)
-        norm = 0.0
+        part, mean, energy = seg[s : s + TEMPLATE], _mean(seg, s), np.float32(0.0)
         for j in range(TEMPLATE):
-            norm += (seg[s + j] - mean) ** 2
-        norm = np.sqrt(norm) + 1e-9
+            energy += (part[j] - mean) * (part[j] - mean)
+        norm = np.sqrt(energy) + np.float32(1e-9)
         for k in range(CLUSTERS):
             if rec.bank_seen[k] == 0:
                 continue
-            dot = 0.0
+            template, dot = rec.bank[k], np.float32(0.0)
             for j in range(TEMPLATE):  # templates have mean zero
-                dot += rec.bank[k, j] * seg[s + j]
-            c = dot / (norm * rec.bank_norm[k] + 1e-9)
+                dot += template[j] * part[j]
+            c = dot / (norm * rec.bank_norm[k] + np.float32(1e-9))
             if c > corr[k]:
                 corr[k] = c
                 lag[k] = s
@@ -122,10 +115,11 @@ def _match(rec: Any, seg: NDArray[np.float32], corr: NDArray[np.float32], lag: N
 @njit(fastmath=True)
 def _residual(rec: Any, k: int, seg: NDArray[np.float32], s: int) -> float:
     """|beat - template|^2 / |template|^2 at a lag, at most 20."""
-    mean = _mean(seg, s)
-    total = 0.0
+    part, template, mean = seg[s : s + TEMPLATE], rec.bank[k], _mean(seg, s)
+    total = np.float32(0.0)
     for j in range(TEMPLATE):
-        total += (seg[s + j] - mean - rec.bank[k, j]) ** 2
+        off = part[j] - mean - template[j]
+        total += off * off
     return float(min(20.0, total / (rec.bank_norm[k] ** 2 + 1e-9)))
 
 
@@ -152,13 +146,13 @@ def _learn(rec: Any, k: int, seg: NDArray[np.float32], s: int, premature: bool, 
     rec.bank_seen[k] += 1
     rec.bank_count[k] += 1.0
     rate = max(1.0 / rec.bank_seen[k], 0.02)
-    mean = _mean(seg, s)
-    norm = 0.0
+    part, template, mean = seg[s : s + TEMPLATE], rec.bank[k], _mean(seg, s)
+    energy = np.float32(0.0)
     for j in range(TEMPLATE):
-        value = seg[s + j] - mean
-        rec.bank[k, j] = value if fresh else rec.bank[k, j] + rate * (value - rec.bank[k, j])
-        norm += rec.bank[k, j] ** 2
-    rec.bank_norm[k] = np.sqrt(norm)
+        value = part[j] - mean
+        template[j] = value if fresh else template[j] + np.float32(rate) * (value - template[j])
+        energy += template[j] * template[j]
+    rec.bank_norm[k] = np.sqrt(energy)
     rec.bank_width[k] = width if fresh else rec.bank_width[k] + rate * (width - rec.bank_width[k])
     early = 1.0 if premature else 0.0
     rec.bank_prem[k] = early if fresh else rec.bank_prem[k] + rate * (early - rec.bank_prem[k])
@@ -266,7 +260,9 @@ def _beat(rec: Any, peak: int) -> None:
         n = min(rec.own_n, 24)
         now.resx = min(_over(residual, own[0], n, 0.05), _over(slow_residual, own[2], n, 0.05))
         now.cnx = min(_over(1.0 - best, own[1], n, 0.02), _over(1.0 - slow_best, own[3], n, 0.02))
-        now.res = min(_residual(rec, d, seg, lag[d]), compare(rec, d, slow)[0])
+        now.res = min(residual, slow_residual)
+        if d != nearest:
+            now.res = min(_residual(rec, d, seg, lag[d]), compare(rec, d, slow)[0])
         now.wid = max(0.0, width / max(rec.bank_width[d], 1.0) - 1.0)
         now.joint = now.prem * np.sqrt(min(residual, slow_residual))
         place = rec.own_n % 24
@@ -313,7 +309,7 @@ def _noisy(rec: Any) -> bool:
     for k in range(4):
         s = 5 * ((rec.second - k) % SECONDS)
         noise[5 * k : 5 * k + 5] = rec.noise[s : s + 5]
-    return bool(np.sort(noise)[10] > HF_LIMIT * rec.amp)
+    return bool(nth(noise, 20, 10) > HF_LIMIT * rec.amp)
 
 
 @njit()

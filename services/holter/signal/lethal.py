@@ -7,6 +7,7 @@ are collinear and only mean something together.
 import numpy as np
 from numpy.typing import NDArray
 
+from holter.model.jit import njit
 from holter.signal.measures import NAMES
 
 BIAS = -7.2255
@@ -25,17 +26,17 @@ _TABLE = np.array([_WEIGHTS[name] for name in NAMES])
 THRESHOLD = 0.6
 
 
-def probability(measures: NDArray[np.float32]) -> NDArray[np.float64]:
+@njit()
+def probability(measures: NDArray[np.float32], out: NDArray[np.float64]) -> None:
     """Score of ventricular tachycardia or fibrillation.
 
     Args:
         measures: shape (n, 24), columns `measures.NAMES`.
-
-    Returns:
-        shape (n,), 0..1.
+        out: shape (n,), 0..1, overwritten.
     """
-    mean, sd, weight = _TABLE.T
-    z = np.clip((measures - mean) / sd, -4.0, 4.0)
-    total = (z * weight).sum(axis=1)  # not a matrix product: that rounds a row by the batch it is in
-    result: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-(BIAS + total)))
-    return result
+    for i in range(out.size):
+        total = BIAS
+        for k in range(_TABLE.shape[0]):
+            mean, sd, weight = _TABLE[k]
+            total += weight * min(max((measures[i, k] - mean) / sd, -4.0), 4.0)
+        out[i] = 1.0 / (1.0 + np.exp(-total))

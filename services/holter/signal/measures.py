@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from holter.model.jit import njit
 from holter.signal.filters import FS
+from holter.signal.order import below, largest, median, nth, quantile
 from holter.signal.patient import BEATS, LEARN, SECONDS
 from holter.signal.ring import newest
 
@@ -31,42 +32,18 @@ _HANN = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(250) / 250)).astype(np.float32
 
 
 @njit(fastmath=True)
-def _quantiles_of(values: NDArray[np.float32], low: float, high: float) -> tuple[float, float]:
-    """Two quantiles of |values|, low < high, from one histogram of 1,024 bins: within 0.1 % of the largest."""
-    top = 0.0
-    for v in values:
-        top = max(top, float(abs(v)))
-    if top <= 0.0:
-        return 0.0, 0.0
-    bins = np.zeros(1024, np.int32)
-    scale = np.float32(1023.99 / top)
-    for v in values:
-        bins[int(abs(v) * scale)] += 1
-    total, b = 0, 0
-    while total < low * values.size:
-        total += bins[b]
-        b += 1
-    first = b
-    while total < high * values.size:
-        total += bins[b]
-        b += 1
-    return (first - 0.5) * top / 1024, (b - 0.5) * top / 1024
-
-
-@njit(fastmath=True)
 def _leak(v: NDArray[np.float32], dv: NDArray[np.float32]) -> float:
     """|v_i + v_(i-N)| over |v_i| + |v_(i-N)|, N half the mean period: 0 for a sine, 1 for spikes."""
-    sum_v, sum_dv = 0.0, 0.0
-    for x in v:
-        sum_v += abs(x)
-    for x in dv:
-        sum_dv += abs(x)
+    sum_v, sum_dv = np.float32(0.0), np.float32(0.0)
+    for i in range(v.size):
+        sum_v += abs(v[i])
+        sum_dv += abs(dv[i])
     if sum_dv <= 0.0:
         return 1.0
     half = int(np.pi * sum_v / sum_dv + 0.5)
     if half < 1 or half >= v.size:
         return 1.0
-    top, bottom = 0.0, 0.0
+    top, bottom = np.float32(0.0), np.float32(0.0)
     now, then = v[half:], v[: v.size - half]
     for i in range(now.size):
         top += abs(now[i] + then[i])
@@ -78,10 +55,10 @@ def _leak(v: NDArray[np.float32], dv: NDArray[np.float32]) -> float:
 def _autocorrelation(v: NDArray[np.float32], rate: float) -> tuple[float, float, float]:
     """Lowest over 0..0.6 s, highest over 0.15..0.6 s, and that one's lag (s), of the unbiased autocorrelation."""
     n = v.size
-    power = 0.0
-    for x in v:
-        power += x * x
-    power /= n
+    power = np.float32(0.0)
+    for i in range(n):
+        power += v[i] * v[i]
+    power /= np.float32(n)
     if power <= 0.0:
         return 0.0, 0.0, 0.0
     lowest, highest, at = 1.0, -1.0, 0
@@ -90,7 +67,7 @@ def _autocorrelation(v: NDArray[np.float32], rate: float) -> tuple[float, float,
         now, then = v[lag:], v[: n - lag]
         for i in range(n - lag):
             total += now[i] * then[i]
-        r = float(total) / (n - lag) / power
+        r = float(total / power) / (n - lag)
         lowest = min(lowest, r)
         if lag >= 0.15 * rate and r > highest:
             highest, at = r, lag
@@ -102,8 +79,8 @@ def _share_2_5_5(v: NDArray[np.float32]) -> float:
     """Power share of 2.5-5 Hz (Hann window); v: 250 samples at 62.5 Hz of a 1-30 Hz signal."""
     windowed = v * _HANN
     total = np.float32(0.0)
-    for x in windowed:
-        total += x * x
+    for i in range(windowed.size):
+        total += windowed[i] * windowed[i]
     if total <= 0.0:
         return 0.0
     power = np.float32(0.0)
@@ -119,31 +96,25 @@ def _share_2_5_5(v: NDArray[np.float32]) -> float:
 @njit(fastmath=True)
 def _slope(dv: NDArray[np.float32]) -> float:
     """Share of small differences: the isoelectric line."""
-    steep = 0.1 * _quantiles_of(dv, 0.5, 0.98)[1]
-    if steep <= 0.0:
-        return 1.0
-    flat = 0
-    for x in dv:
-        if abs(x) < steep:
-            flat += 1
-    return flat / dv.size
+    top = largest(dv)
+    return below(dv, 0.1 * quantile(dv, top, 0.98)) / dv.size if top > 0.0 else 1.0
 
 
 @njit(fastmath=True)
 def _moments(v: NDArray[np.float32], dv: NDArray[np.float32], rate: float) -> tuple[float, float, float]:
     """Mobility (Hz), ln kurtosis, q = ln(median |v| / 98 % quantile of |v|)."""
     n = v.size
-    m2, m4, d2 = 0.0, 0.0, 0.0
+    m2, m4, d2 = np.float32(0.0), np.float32(0.0), np.float32(0.0)
     for i in range(n):
         square = v[i] * v[i]
         m2 += square
         m4 += square * square
         d2 += dv[i] * dv[i]
-    m2 /= n
+    m2 /= np.float32(n)
     if m2 <= 1e-12:
         return 0.0, np.log(3.0), -1.0
-    middle, top = _quantiles_of(v, 0.5, 0.98)
-    q = np.log(max(middle, 1e-6) / max(top, 1e-6))
+    top = largest(v)
+    q = np.log(max(quantile(v, top, 0.5), 1e-6) / max(quantile(v, top, 0.98), 1e-6))
     return np.sqrt(d2 / n / m2) * rate / (2 * np.pi), np.log(m4 / n / (m2 * m2)), q
 
 
@@ -152,15 +123,16 @@ def _window(ring: NDArray[np.float32], end: int, v: NDArray[np.float32], dv: NDA
     """Copy the last samples, mean removed, and their differences."""
     n = v.size
     newest(ring, end, v)
-    mean = 0.0
+    mean = np.float32(0.0)
     for i in range(n):
         mean += v[i]
-    mean /= n
+    mean /= np.float32(n)
+    dv[0] = v[0] - ring[(end - n - 1) % ring.size]
+    now, then, change = v[1:], v[: n - 1], dv[1:]
+    for i in range(n - 1):
+        change[i] = now[i] - then[i]
     for i in range(n):
         v[i] -= mean
-    dv[0] = v[0] - (ring[(end - n - 1) % ring.size] - mean)
-    for i in range(1, n):
-        dv[i] = v[i] - v[i - 1]
 
 
 @njit(fastmath=True)
@@ -188,7 +160,6 @@ def _one(rec: Any, out: NDArray[np.float32], extra: NDArray[np.float32]) -> None
         amplitude = max(amplitude, rec.pp[s])
         lowest = min(lowest, rec.pp[s])
         ncc[k] = rec.ncc[s]
-    ncc = np.sort(ncc)
     lhf = np.log(max(np.sqrt(high / 1000), 1e-5))
     beats, n = 0, min(rec.beat_n, BEATS)
     rrs = np.empty(32, np.float32)
@@ -201,7 +172,7 @@ def _one(rec: Any, out: NDArray[np.float32], extra: NDArray[np.float32]) -> None
         if b.rr > 0 and known < 32:
             rrs[known] = b.rr
             known += 1
-    rr = float(np.sort(rrs[:known])[known // 2]) if known > 0 else 0.0
+    rr = nth(rrs, known, known // 2) if known > 0 else 0.0
     base, ready = rec.base, rec.learn_n >= READY
     out[0], out[1], out[2] = slope_l, count2, slope
     out[3] = leak - base[0] if ready else _D_LEAK
@@ -212,11 +183,11 @@ def _one(rec: Any, out: NDArray[np.float32], extra: NDArray[np.float32]) -> None
     out[10] = np.log(max(wander, 1e-3))
     out[11] = mob_l - base[3] if ready else _D_MOBL
     out[12] = lhf - base[4] if ready else _D_LHF
-    out[13], out[14] = 0.5 * (ncc[1] + ncc[2]), q_l
+    out[13], out[14] = median(ncc, 4), q_l
     out[15] = leak_l - base[5] if ready else _D_LEAKL
     out[16] = slope_l - base[6] if ready else _D_SLOPEL
     out[17] = np.log(rr / base[8]) if ready and rr > 0 and base[8] > 0 else -0.289
-    out[18], out[19], out[20], out[21], out[22], out[23] = acmin, ncc[3], kurt_l, acmin_l, acmax_l, beats
+    out[18], out[19], out[20], out[21], out[22], out[23] = acmin, nth(ncc, 4, 3), kurt_l, acmin_l, acmax_l, beats
     extra[0], extra[1], extra[2], extra[3], extra[4] = amplitude, lowest, period, rr, lhf
     if rec.bank_seen[rec.dominant] < 8:  # no template to be unlike
         out[13], out[19] = 0.880, 0.935

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from holter.model.jit import njit
 from holter.signal.filters import BLOCK
+from holter.signal.order import median
 from holter.signal.patient import SECONDS
 
 HF_LIMIT = 0.05
@@ -42,7 +43,7 @@ def quality(
                 noise[5 * k + j] = rec.noise[5 * s + j]
         n = seconds * BLOCK
         own = max(rec.amp, 0.1) if rec.amp > 0 else 1.0
-        hf = np.median(noise[: 5 * seconds]) / own
+        hf = median(noise, 5 * seconds) / own
         wander = np.sqrt(max(square / n - (total / n) ** 2, 0.0)) / own
         worst = max(hf / HF_LIMIT, wander / WANDER_LIMIT)
         index = min(max(1.0 - 0.5 * worst, 0.0), 1.0)

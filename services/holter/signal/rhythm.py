@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from holter.model.jit import njit
 from holter.signal.filters import FS
+from holter.signal.order import nth
 from holter.signal.patient import BEATS
 
 RHYTHM = np.dtype(
@@ -34,16 +35,15 @@ def _irregularity(rr: NDArray[np.float32], n: int) -> float:
     """Median |RR_i - RR_(i-1)| or, if smaller, |RR_i - RR_(i-2)|, over median RR: small in bigeminy, large in AF."""
     if n < 16:
         return 0.0
-    one = np.sort(np.abs(rr[1:n] - rr[: n - 1]))
-    two = np.sort(np.abs(rr[2:n] - rr[: n - 2]))
-    return float(min(one[one.size // 2], two[two.size // 2]) / np.sort(rr[:n])[n // 2])
+    one, two = np.abs(rr[1:n] - rr[: n - 1]), np.abs(rr[2:n] - rr[: n - 2])
+    return float(min(nth(one, n - 1, (n - 1) // 2), nth(two, n - 2, (n - 2) // 2)) / nth(rr, n, n // 2))
 
 
 @njit()
 def _rate(rr: NDArray[np.float32], first: int, last: int) -> float:
     if last - first < 3:
         return 0.0
-    middle = np.sort(rr[first:last])[(last - first) // 2]
+    middle = nth(rr[first:], last - first, (last - first) // 2)
     return float(60.0 / middle) if middle > 0 else 0.0
 
 

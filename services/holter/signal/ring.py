@@ -7,6 +7,13 @@ from holter.model.jit import njit
 
 
 @njit()
+def _copy(source: NDArray[np.float32], n: int, to: NDArray[np.float32]) -> None:
+    """A plain loop: an assignment of slices looks first whether they overlap, and copies more slowly."""
+    for i in range(n):
+        to[i] = source[i]
+
+
+@njit()
 def newest(ring: NDArray[np.float32], end: int, out: NDArray[np.float32]) -> None:
     """Copy the samples end - len(out) .. end - 1 of a ring.
 
@@ -18,8 +25,8 @@ def newest(ring: NDArray[np.float32], end: int, out: NDArray[np.float32]) -> Non
     n, size = out.size, ring.size
     start = (end - n) % size
     first = min(n, size - start)
-    out[:first] = ring[start : start + first]
-    out[first:] = ring[: n - first]
+    _copy(ring[start:], first, out)
+    _copy(ring, n - first, out[first:])
 
 
 @njit()
@@ -28,5 +35,5 @@ def append(ring: NDArray[np.float32], end: int, x: NDArray[np.float32]) -> None:
     n, size = x.size, ring.size
     start = end % size
     first = min(n, size - start)
-    ring[start : start + first] = x[:first]
-    ring[: n - first] = x[first:]
+    _copy(x, first, ring[start:])
+    _copy(x[first:], n - first, ring)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holter.model.jit import njit
-from holter.signal.patient import RING, SLOW_TEMPLATE
+from holter.signal.patient import SLOW_TEMPLATE
+from holter.signal.ring import newest
 
 _LAG = 6  # 48 ms at 125 Hz
 SLOW_SEGMENT = SLOW_TEMPLATE + 2 * _LAG
@@ -26,9 +27,7 @@ def cut(rec: Any, r: int, seg: NDArray[np.float32]) -> None:
         r: sample of R in the shape band.
         seg: shape (SLOW_SEGMENT,), float32, 125 Hz, overwritten.
     """
-    first = r // 2 + _DELAY - _BEFORE - _LAG
-    for j in range(SLOW_SEGMENT):
-        seg[j] = rec.slow[(first + j) % (RING // 2)]
+    newest(rec.slow, r // 2 + _DELAY - _BEFORE - _LAG + SLOW_SEGMENT, seg)
 
 
 @njit(fastmath=True)
@@ -42,12 +41,12 @@ def compare(rec: Any, k: int, seg: NDArray[np.float32]) -> tuple[float, float, f
     for j in range(SLOW_TEMPLATE):
         total += seg[j]
         square += seg[j] * seg[j]
-    own = rec.slow_norm[k] ** 2 + 1e-9
+    own, template = rec.slow_norm[k] ** 2 + 1e-9, rec.slow_bank[k]
     best, residual, energy, at = -1.0, 20.0, 0.0, _LAG
     for s in range(2 * _LAG + 1):
-        dot = np.float32(0.0)
+        part, dot = seg[s : s + SLOW_TEMPLATE], np.float32(0.0)
         for j in range(SLOW_TEMPLATE):  # templates have mean zero
-            dot += seg[s + j] * rec.slow_bank[k, j]
+            dot += part[j] * template[j]
         norm = max(square - total * total / SLOW_TEMPLATE, 1e-9)
         c = dot / np.sqrt(norm * own)
         if c > best:
@@ -66,9 +65,9 @@ def follow(rec: Any, k: int, seg: NDArray[np.float32], s: int, rate: float) -> N
     for j in range(SLOW_TEMPLATE):
         mean += seg[s + j]
     mean /= SLOW_TEMPLATE
-    norm = 0.0
+    template, energy = rec.slow_bank[k], np.float32(0.0)
     for j in range(SLOW_TEMPLATE):
         value = seg[s + j] - mean
-        rec.slow_bank[k, j] = value if rate >= 1.0 else rec.slow_bank[k, j] + rate * (value - rec.slow_bank[k, j])
-        norm += rec.slow_bank[k, j] ** 2
-    rec.slow_norm[k] = np.sqrt(norm)
+        template[j] = value if rate >= 1.0 else template[j] + np.float32(rate) * (value - template[j])
+        energy += template[j] * template[j]
+    rec.slow_norm[k] = np.sqrt(energy)

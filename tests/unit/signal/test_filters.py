@@ -16,7 +16,8 @@ def filtered(signals):
         state[:, :, lane] = one
     for block in signals:
         out = np.empty((filters.BANDS, filters.BLOCK, filters.LANES), np.float32)
-        filters.run(state, block, out)
+        for band in range(filters.BANDS):
+            filters.run(state, block, band, out[band])
         got.append(out)
     return np.concatenate(got, axis=1)
 

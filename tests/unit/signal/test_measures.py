@@ -13,6 +13,12 @@ def _sine(seconds: int, hertz: float, millivolts: float = 0.5) -> np.ndarray:
     return (millivolts * np.sin(2 * np.pi * hertz * np.arange(seconds * 250) / 250)).astype(np.float32)
 
 
+def _probability(of: np.ndarray) -> np.ndarray:
+    out = np.empty(len(of))
+    lethal.probability(np.ascontiguousarray(of), out)
+    return out
+
+
 def test_leak_is_small_for_a_sine_and_large_for_spikes(signals):
     got = signals.run([_sine(20, 4.5), signals.train(REGULAR, 20)]).measures[-1][:, NAMES.index("leak")]
     assert got[0] < 0.15
@@ -26,10 +32,42 @@ def test_band_share_and_mobility_of_a_sine(signals):
     assert got[NAMES.index("acmaxL")] > 0.95
 
 
-def test_quantiles_of_a_histogram():
-    values = np.random.default_rng(3).normal(0, 1, 1000).astype(np.float32)
-    want = np.quantile(np.abs(values), (0.5, 0.98))
-    assert measures._quantiles_of(values, 0.5, 0.98) == pytest.approx(want, abs=0.01)
+def _wave(n: int, seed: int) -> np.ndarray:
+    x = np.cumsum(np.random.default_rng(seed).normal(0, 0.1, n))
+    return (x - x.mean()).astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_measures_of_a_window_are_those_of_plain_numpy(seed):
+    v = _wave(500, seed)
+    dv = np.diff(v, prepend=np.float32(0))
+    half = int(np.pi * np.abs(v).sum() / np.abs(dv).sum() + 0.5)
+    now, then = v[half:], v[:-half]
+    assert measures._leak(v, dv) == pytest.approx(
+        np.abs(now + then).sum() / (np.abs(now) + np.abs(then)).sum(), rel=1e-5
+    )
+    steps = np.abs(dv).max() / 1024
+    steep = 0.1 * np.quantile(np.abs(dv), 0.98)
+    flat = [np.mean(np.abs(dv) < limit) for limit in (steep - 0.1 * steps, steep + 0.1 * steps)]
+    assert flat[0] - 0.005 <= measures._slope(dv) <= flat[1] + 0.005
+    mobility, kurtosis, q = measures._moments(v, dv, 125.0)
+    assert mobility == pytest.approx(np.sqrt((dv**2).mean() / (v**2).mean()) * 125 / (2 * np.pi), rel=1e-5)
+    assert kurtosis == pytest.approx(np.log((v**4).mean() / (v**2).mean() ** 2), rel=1e-5, abs=1e-6)
+    middle, top = np.quantile(np.abs(v), (0.5, 0.98))
+    assert np.exp(q) == pytest.approx(middle / top, abs=0.005)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_correlation_and_spectrum_are_those_of_plain_numpy(seed):
+    v = _wave(250, seed)
+    r = [(v[lag:] * v[:-lag]).mean() / (v * v).mean() for lag in range(1, 38)]
+    lowest, highest, period = measures._autocorrelation(v, 62.5)
+    assert lowest == pytest.approx(min(1.0, *r), abs=1e-5)
+    assert highest == pytest.approx(max(r[9:]), abs=1e-5)
+    assert period == pytest.approx((10 + int(np.argmax(r[9:]))) / 62.5)
+    power = np.abs(np.fft.rfft(v * np.hanning(251)[:250])) ** 2
+    share = power[10:21].sum() / (power[1:-1].sum() + (power[0] + power[-1]) / 2)
+    assert measures._share_2_5_5(v) == pytest.approx(share, rel=1e-4)
 
 
 def test_score_rises_when_a_rhythm_turns_into_fibrillation(signals):
@@ -39,7 +77,7 @@ def test_score_rises_when_a_rhythm_turns_into_fibrillation(signals):
     n = np.arange(20 * 250)
     waves = 0.45 * np.sin(2 * np.pi * 5.0 * n / 250 + 8 * drift) * (1 + 0.3 * np.sin(n / 400))
     x = np.concatenate([rhythm, waves.astype(np.float32)]) + signals.noise(60, 0.02)
-    got = lethal.probability(signals.run([x]).measures[:, 0])
+    got = _probability(signals.run([x]).measures[:, 0])
     assert got[10:40].max() < 0.3
     assert got[46:].min() > 0.6
 
@@ -47,7 +85,7 @@ def test_score_rises_when_a_rhythm_turns_into_fibrillation(signals):
 def test_bounds_hold_for_any_finite_measures():
     rng = np.random.default_rng(0)
     x = (rng.normal(0, 1, (100, len(NAMES))) * 10.0 ** rng.integers(-6, 6, (100, 1))).astype(np.float32)
-    p = lethal.probability(x)
+    p = _probability(x)
     assert np.isfinite(p).all()
     assert ((p >= 0) & (p <= 1)).all()
 
