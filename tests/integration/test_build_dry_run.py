@@ -21,7 +21,6 @@ from holter_operator.build.given import (
     Connection,
     ConsoleTokens,
     DeviceKey,
-    Feature,
     Given,
     ModelFiles,
 )
@@ -48,7 +47,6 @@ def given():
         images=dict.fromkeys(Component, "holter-services:1"),
         owner_uid="11111111-2222-3333-4444-555555555555",
         kinds=frozenset({POD_MONITOR, PROMETHEUS_RULE}),
-        features=frozenset(Feature),
         influxdb=dict.fromkeys(Component, connection),
         device_key=DeviceKey("current", "previous"),
         console_tokens=ConsoleTokens("view", "acknowledge"),

@@ -9,7 +9,6 @@ import subprocess
 import tarfile
 import time
 from datetime import UTC, datetime
-from hashlib import sha256
 
 import pytest
 from tests.operating import HOLTER, wait
@@ -45,31 +44,6 @@ def ward(cluster, ns, operator):
     cluster.cohort(ns, refit={"minWindows": 50})
     wait(lambda: cluster.run_pods(ns), 60, "Ready")
     return ns
-
-
-def candidate(cluster, ns, arrays):
-    """What a refit leaves."""
-    document = {
-        "format": 1,
-        "revision": 0,
-        "trainedAt": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-        "windows": 900,
-        "usable": 800,
-        "kept": 780,
-        "features": ["hr"],
-        "threshold": 3.0,
-        "offset": -0.5,
-        "bytes": len(arrays),
-        "flagRate": 0.01,
-        "scoreQuantiles": {"p50": 0.1, "p90": 0.5, "p99": 1.0},
-        "sha256": sha256(arrays).hexdigest(),
-        "refitSeconds": 12.5,
-    }
-    body = {
-        "data": {"model.json": json.dumps(document)},
-        "binaryData": {"model.npz": base64.b64encode(arrays).decode()},
-    }
-    cluster.patch("v1/ConfigMap", ns, "ward-model-candidate", body, manager="holter-refit")
 
 
 def jobs(cluster, ns):
@@ -151,7 +125,7 @@ def test_refit_waits_for_the_gate(cluster, ward):
     (name,) = wait(
         lambda: {n for n in jobs(cluster, ward) if n.startswith("ward-refit-")} - before - first(cluster, ward)
     )
-    candidate(cluster, ward, b"one")
+    cluster.candidate(ward, arrays=b"one", trainedAt=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
     end(cluster, ward, name)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
@@ -179,7 +153,7 @@ def test_refit_tells_of_a_failure(cluster, ward):
 
 def test_rollback_holds_and_release_lets_go(cluster, ward):
     for number, arrays in ((1, b"one"), (2, b"two")):
-        candidate(cluster, ward, arrays)
+        cluster.candidate(ward, arrays=arrays)
         wait(lambda n=number: cluster.status(ward).get("model", {}).get("revision") == n, 30, f"revision {number}")
     found = told("rollback", "-n", ward)
     assert (found["revision"], found["held"], found["before"]) == (1, True, 2)

@@ -3,7 +3,6 @@
 import json
 import time
 from base64 import b64decode, b64encode, urlsafe_b64decode
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -509,29 +508,6 @@ def test_every_example_becomes_its_objects(cluster, ns, operator, path):
     assert operator.faults() == []
 
 
-def candidate(cluster, ns, **changes):
-    """Leave a candidate as the refit Job does."""
-    arrays = changes.pop("arrays", b"arrays")
-    document = {
-        "format": 1,
-        "revision": 0,
-        "trainedAt": "2026-01-01T00:00:00Z",
-        "windows": 900,
-        "usable": 800,
-        "kept": 780,
-        "features": ["hr"],
-        "threshold": 3.0,
-        "offset": -0.5,
-        "bytes": len(arrays),
-        "flagRate": 0.01,
-        "scoreQuantiles": {"p50": 0.1, "p90": 0.5, "p99": 1.0},
-        "sha256": sha256(arrays).hexdigest(),
-        "refitSeconds": 12.5,
-    } | changes
-    body = {"data": {"model.json": json.dumps(document)}, "binaryData": {"model.npz": b64encode(arrays).decode()}}
-    cluster.patch("v1/ConfigMap", ns, "ward-model-candidate", body, manager="holter-refit")
-
-
 def revision(cluster, ns, name="ward-model"):
     found = cluster.get("v1/ConfigMap", ns, name)
     return json.loads(found["data"]["model.json"])["revision"] if found else None
@@ -539,7 +515,7 @@ def revision(cluster, ns, name="ward-model"):
 
 def test_candidates_are_judged_numbered_kept_and_rolled_back(cluster, ns, ready):
     operator = ready(refit={"keepRevisions": 2, "minWindows": 500})
-    candidate(cluster, ns)
+    cluster.candidate(ns)
     wait(lambda: revision(cluster, ns) == 1, what="revision 1 at work")
     wait(lambda: cluster.condition(ns, "ModelReady")["status"] == "True")
     model = cluster.status(ns)["model"]
@@ -549,20 +525,20 @@ def test_candidates_are_judged_numbered_kept_and_rolled_back(cluster, ns, ready)
     assert operator.metric("holter_refit_seconds", cohort="ward", cohort_namespace=ns) == 12.5
     assert operator.metric("holter_refit_windows", cohort="ward") == 900
 
-    candidate(cluster, ns, usable=3)
+    cluster.candidate(ns, usable=3)
     wait(lambda: cluster.status(ns)["model"]["candidate"]["verdict"] == "Refused")
     assert "TooFewWindows: 3 of 900" in cluster.status(ns)["model"]["candidate"]["reason"]
     assert revision(cluster, ns) == 1
 
     for number in (2, 3):
-        candidate(cluster, ns, arrays=b"%d" % number)
+        cluster.candidate(ns, arrays=b"%d" % number)
         wait(lambda n=number: revision(cluster, ns) == n)
     wait(lambda: revision(cluster, ns, "ward-model-r1") is None, what="the oldest is removed")
     assert [revision(cluster, ns, f"ward-model-r{n}") for n in (2, 3)] == [2, 3]
 
     cluster.spec(ns, model={"pinnedRevision": 2})
     wait(lambda: revision(cluster, ns) == 2, what="rolled back")
-    candidate(cluster, ns, arrays=b"4")
+    cluster.candidate(ns, arrays=b"4")
     wait(lambda: revision(cluster, ns, "ward-model-r4") == 4)
     time.sleep(1)
     assert revision(cluster, ns) == 2, "held"

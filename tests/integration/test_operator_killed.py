@@ -1,10 +1,7 @@
 """The operator is killed between any two writes, to Kubernetes and to InfluxDB, and another goes on where it was."""
 
 import asyncio
-import json
 import sys
-from base64 import b64encode
-from hashlib import sha256
 
 import pytest
 from tests.operating import wait
@@ -112,7 +109,7 @@ async def test_a_model_is_accepted_once_wherever_it_was_cut_short(cluster, ns, l
         name = f"m{writes}"
         cluster.cohort(ns, name)
         await live(-1, lambda here=name: cluster.status(ns, here).get("phase") in ("Pending", "Progressing"))
-        leave(cluster, ns, name)
+        cluster.candidate(ns, name)
 
         def at_work(here=name):
             return cluster.status(ns, here).get("model", {}).get("candidate", {}).get("verdict") is not None
@@ -193,23 +190,3 @@ def remove(cluster, influxdb, ns, name):
     cluster.delete("v1/Secret", ns, f"{name}-device-key")
     bucket = influxdb.bucket(f"{ns}.{name}")
     influxdb.call("DELETE", f"/api/v2/buckets/{bucket['id']}")
-
-
-def leave(cluster, ns, name):
-    arrays = b"arrays"
-    document = {
-        "format": 1,
-        "trainedAt": "2026-01-01T00:00:00Z",
-        "windows": 900,
-        "usable": 800,
-        "kept": 780,
-        "features": ["hr"],
-        "threshold": 3.0,
-        "offset": -0.5,
-        "bytes": len(arrays),
-        "flagRate": 0.01,
-        "scoreQuantiles": {"p50": 0.1, "p90": 0.5, "p99": 1.0},
-        "sha256": sha256(arrays).hexdigest(),
-    }
-    body = {"data": {"model.json": json.dumps(document)}, "binaryData": {"model.npz": b64encode(arrays).decode()}}
-    cluster.patch("v1/ConfigMap", ns, f"{name}-model-candidate", body, manager="holter-refit")

@@ -1,12 +1,9 @@
 """The operator's dashboard and rules on a real Prometheus that scrapes `holter operate` on a real API server."""
 
-import json
 import math
 import os
 import secrets
 import time
-from base64 import b64encode
-from hashlib import sha256
 
 import pytest
 from tests.operating import Cluster, Operator, wait
@@ -66,25 +63,7 @@ def _live(cluster, namespace, operator):
     cluster.cohort(namespace, storage={"deletionPolicy": "Delete"})
     wait(lambda: cluster.condition(namespace, "BucketReady").get("status") == "True", 60, "the bucket")
     wait(lambda: cluster.get("v1/ConfigMap", namespace, "ward-model-candidate"), 30, "the candidate")
-    arrays = b"arrays"
-    document = {
-        "format": 1,
-        "revision": 0,
-        "trainedAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "windows": 900,
-        "usable": 800,
-        "kept": 780,
-        "features": ["hr"],
-        "threshold": 3.0,
-        "offset": -0.5,
-        "bytes": len(arrays),
-        "flagRate": 0.01,
-        "scoreQuantiles": {"p50": 0.1, "p90": 0.5, "p99": 1.0},
-        "sha256": sha256(arrays).hexdigest(),
-        "refitSeconds": 12.5,
-    }
-    body = {"data": {"model.json": json.dumps(document)}, "binaryData": {"model.npz": b64encode(arrays).decode()}}
-    cluster.patch("v1/ConfigMap", namespace, "ward-model-candidate", body, manager="holter-refit")
+    cluster.candidate(namespace, trainedAt=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     wait(lambda: "\nholter_refit_accepted{" in operator.get("/metrics"), 30, "judged")
     cluster.delete("v1/Service", namespace, "ward-ingest")
     wait(lambda: "\nholter_operator_repairs_total{" in operator.get("/metrics"), 30, "repaired")

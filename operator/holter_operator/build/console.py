@@ -2,7 +2,7 @@
 
 from holter_operator.api.cohort import Cohort
 from holter_operator.build import mounts, names
-from holter_operator.build.given import Component, Feature, Given
+from holter_operator.build.given import Component, Given
 from holter_operator.build.meta import Object, child, selector
 from holter_operator.build.mounts import Mount
 from holter_operator.build.pods import METRICS, Container, Port, template
@@ -12,7 +12,7 @@ HTTP_PORT = Port("http", 8088)
 
 def wanted(cohort: Cohort, given: Given) -> bool:
     """Whether this cohort has a console; without tokens its pod could not start."""
-    return cohort.spec.console.enabled and Feature.CONSOLE in given.features and given.console_tokens is not None
+    return cohort.spec.console.enabled and given.console_tokens is not None
 
 
 def workload(cohort: Cohort, given: Given) -> Object | None:

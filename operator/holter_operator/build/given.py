@@ -14,17 +14,6 @@ class Component(StrEnum):
     CONSOLE = "console"
 
 
-class Feature(StrEnum):
-    """What a later version delivers: its builders are here, and build nothing until the switch is on."""
-
-    CONSOLE = "console"
-    FEED = "feed"
-
-
-DELIVERED: frozenset[Feature] = frozenset({Feature.CONSOLE, Feature.FEED})
-"""What this version delivers."""
-
-
 POD_MONITOR = "monitoring.coreos.com/v1/PodMonitor"
 PROMETHEUS_RULE = "monitoring.coreos.com/v1/PrometheusRule"
 
@@ -73,7 +62,6 @@ class Given:
         owner_uid: the cohort's `metadata.uid`.
         image_pull_policy: of all containers.
         kinds: optional API kinds that the server knows: `POD_MONITOR`, `PROMETHEUS_RULE`.
-        features: what is switched on.
         influxdb: connection by component; none with a SQLite store.
         device_key: the generated key; not used where the cohort names a Secret or is open.
         console_tokens: for the Secret `<cohort>-console`; without them there is no console.
@@ -85,7 +73,6 @@ class Given:
     owner_uid: str
     image_pull_policy: str = "IfNotPresent"
     kinds: frozenset[str] = frozenset()
-    features: frozenset[Feature] = DELIVERED
     influxdb: Mapping[Component, Connection] = field(default_factory=dict)
     device_key: DeviceKey | None = None
     console_tokens: ConsoleTokens | None = None

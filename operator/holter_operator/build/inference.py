@@ -2,7 +2,7 @@
 
 from holter_operator.api.cohort import Cohort
 from holter_operator.build import ingest, mounts, names
-from holter_operator.build.given import Component, Feature, Given
+from holter_operator.build.given import Component, Given
 from holter_operator.build.meta import Object, child, selector
 from holter_operator.build.pods import METRICS, Container, spread, template
 
@@ -24,12 +24,12 @@ def workload(cohort: Cohort, given: Given) -> Object:
                 mounts.model(cohort),
                 mounts.webhooks(cohort),
                 mounts.profiles(cohort),
-                mounts.feed_key(cohort) if Feature.FEED in given.features else None,
+                mounts.feed_key(cohort),
                 mounts.scratch(),
             ),
             ports=(METRICS,),
             grace=30,
-            environment=ingest.peers(cohort, given),
+            environment=ingest.peers(cohort),
             knows_itself=True,
             restart_on={
                 "sampleRate": cohort.spec.signal.sample_rate,

@@ -2,7 +2,7 @@
 
 from holter_operator.api.cohort import Cohort
 from holter_operator.build import mounts, names
-from holter_operator.build.given import Component, Feature, Given
+from holter_operator.build.given import Component, Given
 from holter_operator.build.meta import Object, child, labels, selector
 from holter_operator.build.pods import METRICS, Container, Port, spread, template
 
@@ -14,21 +14,19 @@ def kind(cohort: Cohort) -> str:
     return "StatefulSet" if cohort.spec.ingest.log.volume == "Persistent" else "Deployment"
 
 
-def ports(cohort: Cohort, given: Given) -> tuple[Port, ...]:
+def ports(cohort: Cohort) -> tuple[Port, ...]:
     """Container ports of ingest: the devices', then ours."""
     spec = cohort.spec.ingest
     return (
         Port("http", spec.http.port),
         *((Port("udp", spec.udp.port, "UDP"),) if spec.udp.enabled else ()),
         METRICS,
-        *((FEED_PORT,) if Feature.FEED in given.features else ()),
+        FEED_PORT,
     )
 
 
-def peers(cohort: Cohort, given: Given) -> dict[str, str]:
+def peers(cohort: Cohort) -> dict[str, str]:
     """Where the feed of each ingest pod is found: all of them have the headless Service's name."""
-    if Feature.FEED not in given.features:
-        return {}
     host = f"{names.headless(cohort, Component.INGEST)}.{cohort.namespace}.svc"
     return {"HOLTER_FEED_PEERS": f"{host}:{FEED_PORT.number}"}
 
@@ -53,11 +51,11 @@ def workload(cohort: Cohort, given: Given) -> Object:
                 mounts.tls(cohort),
                 mounts.scratch(),
             ),
-            ports=ports(cohort, given),
+            ports=ports(cohort),
             grace=60,  # to drain the log to the store, or hand it on
             linger=5,  # devices are still sent here until every node has heard
             knows_itself=True,
-            environment=peers(cohort, given),  # who takes over what its end leaves in the log
+            environment=peers(cohort),  # who takes over what its end leaves in the log
             restart_on={"layout": cohort.spec.storage.layout},
         ),
     )

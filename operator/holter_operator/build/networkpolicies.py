@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from holter_operator.api.cohort import Cohort
 from holter_operator.build import console, ingest, names
-from holter_operator.build.given import Component, Feature, Given
+from holter_operator.build.given import Component, Given
 from holter_operator.build.meta import Object, child, selector
 from holter_operator.build.pods import METRICS
 
@@ -59,19 +59,18 @@ def _ingest(cohort: Cohort, given: Given) -> Object:
     devices = {
         "ports": [
             {"port": port.name, "protocol": port.protocol}
-            for port in ingest.ports(cohort, given)
+            for port in ingest.ports(cohort)
             if port.name in ("http", "udp")
         ]
     }
     rules: list[Object] = [devices, _METRICS]
     egress = _store(cohort, given, Component.INGEST)
-    if Feature.FEED in given.features:
-        workers, leaving = (
-            {"podSelector": {"matchLabels": selector(cohort, kind)}} for kind in (Component.INFERENCE, Component.INGEST)
-        )
-        feed = [{"port": ingest.FEED_PORT.name, "protocol": "TCP"}]
-        rules.append({"from": [workers, leaving], "ports": feed})
-        egress.append({"to": [leaving], "ports": feed})
+    workers, leaving = (
+        {"podSelector": {"matchLabels": selector(cohort, kind)}} for kind in (Component.INFERENCE, Component.INGEST)
+    )
+    feed = [{"port": ingest.FEED_PORT.name, "protocol": "TCP"}]
+    rules.append({"from": [workers, leaving], "ports": feed})
+    egress.append({"to": [leaving], "ports": feed})
     return _policy(cohort, given, Component.INGEST, rules, egress)
 
 
@@ -83,9 +82,8 @@ def _inference(cohort: Cohort, given: Given) -> Object:
     egress = _store(cohort, given, Component.INFERENCE)
     for url in sinks:
         egress += destination(url, cohort.namespace)
-    if Feature.FEED in given.features:
-        pods = {"podSelector": {"matchLabels": selector(cohort, Component.INGEST)}}
-        egress.append({"to": [pods], "ports": [{"port": ingest.FEED_PORT.name, "protocol": "TCP"}]})
+    pods = {"podSelector": {"matchLabels": selector(cohort, Component.INGEST)}}
+    egress.append({"to": [pods], "ports": [{"port": ingest.FEED_PORT.name, "protocol": "TCP"}]})
     return _policy(cohort, given, Component.INFERENCE, [_METRICS], egress)
 
 

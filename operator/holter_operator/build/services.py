@@ -11,7 +11,7 @@ def devices(cohort: Cohort, given: Given) -> Object:
     """The Service of ingest. A device stays with one pod: without `t0`, that pod continues its clock."""
     spec = cohort.spec.ingest
     name = names.component(cohort, Component.INGEST)
-    facing = [port for port in ingest.ports(cohort, given) if port.name in ("http", "udp")]
+    facing = [port for port in ingest.ports(cohort) if port.name in ("http", "udp")]
     built = child("v1", "Service", name, cohort, given, Component.INGEST, annotations=spec.service.annotations)
     built["spec"] = {
         "type": spec.service.type,
@@ -24,7 +24,7 @@ def devices(cohort: Cohort, given: Given) -> Object:
 
 def ingest_pods(cohort: Cohort, given: Given) -> Object:
     """The headless Service of ingest."""
-    return _headless(cohort, given, Component.INGEST, ingest.ports(cohort, given))
+    return _headless(cohort, given, Component.INGEST, ingest.ports(cohort))
 
 
 def inference_pods(cohort: Cohort, given: Given) -> Object:

@@ -2,7 +2,7 @@
 
 import secrets
 from base64 import b64decode, urlsafe_b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from holter_operator.api import crd
@@ -14,14 +14,11 @@ from holter_operator.build.meta import Object
 from holter_operator.io.events import Events
 from holter_operator.reconcile.children import KEPT, Children
 from holter_operator.reconcile.kinds import SECRET
-from holter_operator.reconcile.live import Key, Live
+from holter_operator.reconcile.live import Key, Live, Read, opened
 from holter_operator.reconcile.status import Problem
 
 ISSUED = f"{crd.GROUP}/device-key-issued"
 """Annotation: the cohort has been Ready with its device key, which from then on is never made anew."""
-
-Read = Callable[[str, str], Mapping[str, str] | None]
-"""Reads a Secret's values, by namespace and name; None when it is not there."""
 
 
 class Credentials:
@@ -41,7 +38,7 @@ class Credentials:
         if not generated(cohort):
             return None
         name = names.device_key(cohort)
-        data = self._held(cohort, name, live)
+        data = self._kept(cohort, name, live)
         if data is not None:
             if not _is_key(data.get("current", "")):
                 where = f"Secret {name}, key current"
@@ -69,15 +66,13 @@ class Credentials:
         """
         if not cohort.spec.console.enabled:
             return None
-        held = self._held(cohort, names.component(cohort, Component.CONSOLE), live) or {}
+        held = self._kept(cohort, names.component(cohort, Component.CONSOLE), live) or {}
         return ConsoleTokens(**{right: held.get(right, "").strip() or token() for right in ("view", "acknowledge")})
 
-    def _held(self, cohort: Cohort, name: str, live: Mapping[Key, Live]) -> Mapping[str, str] | None:
-        """A Secret's values; read where only its metadata was told, or where it has none of our labels."""
+    def _kept(self, cohort: Cohort, name: str, live: Mapping[Key, Live]) -> Mapping[str, str] | None:
+        """A Secret's values. One put back without our labels is not told of: it is looked for, before it is made."""
         found = live.get((SECRET.plural, cohort.namespace, name))
-        if found is not None and found.data is not None:
-            return found.data
-        return self._read(cohort.namespace, name)
+        return opened(found, self._read) if found else self._read(cohort.namespace, name)
 
 
 def generated(cohort: Cohort) -> bool:

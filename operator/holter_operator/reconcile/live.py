@@ -3,7 +3,7 @@
 import hashlib
 import json
 from base64 import b64decode
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from threading import RLock
 from typing import Any
@@ -16,6 +16,9 @@ MANAGER = "holter-operator"
 
 Key = tuple[str, str, str]
 """Kind's plural, namespace, name."""
+
+Read = Callable[[str, str], Mapping[str, str] | None]
+"""Reads a Secret's values, by namespace and name; None when it is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,11 @@ class Live:
     def cohort(self) -> str | None:
         """The name of the cohort it belongs to."""
         return self.labels.get(COHORT_LABEL)
+
+
+def opened(secret: Live, read: Read) -> Mapping[str, str] | None:
+    """A Secret's values: as last told, or read where only its metadata was."""
+    return secret.data if secret.data is not None else read(secret.namespace, secret.name)
 
 
 def trim(kind: Kind, document: Mapping[str, Any]) -> Live:

@@ -1,6 +1,6 @@
 """A cohort's bucket and tokens: which connection, what the Secrets hold, and what status says of it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from holter_operator.build.meta import Object
 from holter_operator.build.serviceaccounts import components
 from holter_operator.io.influx import FirstUser, SetUp
 from holter_operator.reconcile.kinds import SECRET
-from holter_operator.reconcile.live import Key, Live
+from holter_operator.reconcile.live import Key, Live, Read, opened
 from holter_operator.reconcile.provision import wanted
 from holter_operator.reconcile.provision_state import Access, Change, Provisioned, Refused, Removed, Wanted
 from holter_operator.reconcile.status import Bucket, Problem
@@ -63,14 +63,14 @@ class Provisioning:
     Args:
         influx: who does it.
         folder: of the operator's own connection.
-        secret: reads a Secret's values, by namespace and name; None when it is not there.
+        secret: reads a Secret.
     """
 
     def __init__(
         self,
         influx: Provisioner,
         folder: Path | None,
-        secret: Callable[[str, str], Mapping[str, str] | None],
+        secret: Read,
     ) -> None:
         self._influx = influx
         self._folder = folder
@@ -161,12 +161,9 @@ class Provisioning:
         return isinstance(done, SetUp) and done.now
 
     def _held(self, cohort: Cohort, part: Component, live: Mapping[Key, Live]) -> Mapping[str, str] | None:
-        """The content of a component's Secret: as last told, or read where only its metadata was."""
-        name = names.influxdb(cohort, part)
-        found = live.get((SECRET.plural, cohort.namespace, name))
-        if found is None or found.deleting:
-            return None
-        return found.data if found.data is not None else self.secret(cohort.namespace, name)
+        """The values of a component's Secret; None where it is missing or on its way out, and a new token is due."""
+        found = live.get((SECRET.plural, cohort.namespace, names.influxdb(cohort, part)))
+        return opened(found, self.secret) if found and not found.deleting else None
 
 
 def _read(folder: Path, keys: Iterable[str]) -> dict[str, str]:

@@ -17,7 +17,6 @@ from holter_operator.build.given import (
     Connection,
     ConsoleTokens,
     DeviceKey,
-    Feature,
     Given,
     ModelFiles,
 )
@@ -64,13 +63,12 @@ def bare() -> Given:
 
 @pytest.fixture
 def full() -> Given:
-    """All that can be given, later versions' features too."""
+    """All that can be given."""
     models = tuple(ModelFiles(n, f'{{"revision": {n}}}\n', f"arrays {n}".encode()) for n in (5, 6, 7, 8))
     return Given(
         images=IMAGES,
         owner_uid=UID,
         kinds=frozenset({POD_MONITOR, PROMETHEUS_RULE}),
-        features=frozenset(Feature),
         influxdb={
             component: Connection("http://influxdb.storage.svc:8086", "hospital", "st-mary.ward", f"{component}-token")
             for component in Component

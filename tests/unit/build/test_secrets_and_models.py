@@ -52,7 +52,6 @@ def test_the_console_has_two_tokens(make, full, bare):
     built = secrets.console_tokens(make("everything"), full)
     assert opened(built) == {"view": "view-token", "acknowledge": "acknowledge-token"}
     assert built["metadata"]["name"] == "cardiology-ward-console"
-    assert secrets.console_tokens(make("everything"), replace(full, features=frozenset())) is None
     assert secrets.console_tokens(make("persistent"), full) is None
 
 

@@ -6,7 +6,6 @@ import pytest
 
 from holter_operator.build import console, hpa, inference, ingest, pdb, refit
 from holter_operator.build.everything import objects
-from holter_operator.build.given import Feature, Given
 from holter_operator.build.pods import RESTART_ANNOTATION
 
 
@@ -162,13 +161,6 @@ def test_there_is_no_console_without_its_tokens_or_where_it_is_off(make, bare, f
         "holter",
         "console",
     ]
-
-
-def test_without_the_feed_nothing_speaks_of_it(make, bare):
-    without = replace(bare, features=bare.features - {Feature.FEED})
-    built = [each for each in objects(make(), without) if not each["metadata"]["name"].endswith("-dashboard")]
-    assert "feed" not in str(built).replace("'Feed'", "").replace('"Feed"', "").lower()
-    assert Feature.FEED in Given(images={}, owner_uid="").features
 
 
 def _changed(before, after):
