@@ -85,7 +85,6 @@ def _annotation(bucket: str) -> Json:
         "datasource": dict(INFLUXDB),
         "enable": True,
         "iconColor": "red",
-        "query": text,
         "target": {"refId": "alerts", "query": text},
         "mappings": {
             "time": {"source": "field", "value": "_time"},
