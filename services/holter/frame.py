@@ -2,9 +2,11 @@
 
 import hmac
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+from typing import Self
 
 import numpy as np
 
@@ -45,11 +47,19 @@ class FrameError(ValueError):
         field: of the frame.
         value: what was found there, if that helps.
         reason: what is wrong and what would be right.
+        device_id: whose frame it says it is, where that could be read.
     """
+
+    device_id: str | None = None
 
     def __init__(self, field: str, reason: str, value: str | int | float | None = None) -> None:
         super().__init__(f"{field}: {reason}" if value is None else f"{field}: {reason} (got {value!r})")
         self.field, self.reason, self.value = field, reason, value
+
+    def about(self, device_id: str) -> Self:
+        """Say whose frame it is."""
+        self.device_id = device_id
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +152,12 @@ def unpack(data: bytes, offset: int = 0, trailer: int = 0) -> tuple[Chunk, bool,
         raise FrameError("magic", f"has to be {MAGIC.decode()!r}", magic.hex())
     if version != VERSION:
         raise FrameError("version", f"has to be {VERSION}", version)
-    _check(flags, fs, n, t0)
+    try:
+        _check(flags, fs, n, t0)
+    except FrameError as error:
+        with suppress(FrameError):  # the first fault is told, even if the id is one, too
+            error.about(_device_id(device))
+        raise
     device_id = _device_id(device)
     end = offset + HEADER_BYTES + 2 * n
     if end + trailer > len(data):

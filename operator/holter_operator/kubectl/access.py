@@ -59,15 +59,17 @@ class Access:
         self.namespace: str = namespace or named[chosen].get("namespace") or "default"
         self.kube = Kube(api, lambda *_: None, MANAGER)
 
-    def pod_log(self, namespace: str, pod: str, lines: int, *, previous: bool = False) -> str:
-        """The end of a pod's log.
+    def pod_log(
+        self, namespace: str, pod: str, lines: int, *, seconds: int | None = None, previous: bool = False
+    ) -> str:
+        """The end of a pod's log: at most so many lines, of the last `seconds`.
 
         Raises:
             KubeError: refused.
         """
         try:
             text: str = client.CoreV1Api(self._api).read_namespaced_pod_log(
-                pod, namespace, tail_lines=lines, previous=previous, _request_timeout=TIMEOUT
+                pod, namespace, tail_lines=lines, since_seconds=seconds, previous=previous, _request_timeout=TIMEOUT
             )
         except client.ApiException as error:
             raise KubeError(error.status or 0, error.reason or "Unknown", str(error.reason)) from error

@@ -46,7 +46,7 @@ class Finding:
 
 def findings(seen: Snapshot) -> tuple[Finding, ...]:
     """All, the gravest first."""
-    found = (*_operator(seen), *_objects(seen), *_running(seen), *_model(seen), *_notes(seen))
+    found = (*_operator(seen), *_objects(seen), *_running(seen), *_devices(seen), *_model(seen), *_notes(seen))
     return tuple(sorted(found, key=lambda finding: -finding.level))
 
 
@@ -232,6 +232,30 @@ def _of_figures(seen: Snapshot, now: Figures) -> Iterator[Finding]:
             logs.format("inference"),
             "HolterAlertsUndelivered",
         )
+
+
+_NAMED = 3
+"""Refused devices that are told one by one."""
+
+
+def _devices(seen: Snapshot) -> Iterator[Finding]:
+    """A note, not a fault of the cohort: a stranger may send whatever id."""
+    if not isinstance(seen.refused, tuple):
+        return
+    namespace, name = _here(seen)
+    for one in seen.refused[:_NAMED]:
+        if one.code in (401, 403):
+            do, runbook = f"kubectl holter token {one.device} {name} -n {namespace}", "HolterDevicesUnauthorized"
+        elif one.code == 429:
+            do, runbook = "send it to another replica, or raise maxPatientsPerReplica", "HolterIngestRefusing"
+        else:
+            do, runbook = "correct what the device sends: the reason says what would be right", "HolterBadInput"
+        what = f"ingest refuses {one.device} ({one.count} times, {one.code}): {one.field} {one.reason}"
+        yield Finding(Level.NOTE, what, do, runbook)
+    more = len(seen.refused) - _NAMED
+    if more > 0:
+        logs = f"kubectl -n {namespace} logs -l app.kubernetes.io/instance={name},app.kubernetes.io/component=ingest"
+        yield Finding(Level.NOTE, f"{more} more faults of devices", f"{logs} --since=15m | grep refused")
 
 
 def _model(seen: Snapshot) -> Iterator[Finding]:

@@ -4,9 +4,11 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from holter_operator.build.meta import Object
+from holter_operator.kubectl.snapshot import Snapshot
 
 _DEVICE_KEYS = frozenset({"device_id", "device", "by", "patient"})
 _ADDRESS = re.compile(r"(https?://)(?:[^/\s\"'@]+@)?([^/\s\"'?#]+)[/?#][^\s\"']*")
@@ -64,6 +66,15 @@ def config_map(document: Object) -> Object:
     }
     kept["binaryData"] = {k: f"{len(v)} characters" for k, v in (document.get("binaryData") or {}).items()}
     return kept
+
+
+def seen(snapshot: Snapshot, pseudonyms: Pseudonyms) -> Snapshot:
+    """A snapshot that was taken without alerts, with pseudonyms for refused devices and no names of their fields."""
+    assert not snapshot.alerts, "alerts hold reasons"
+    if not isinstance(snapshot.refused, tuple):
+        return snapshot
+    found = tuple(replace(one, device=pseudonyms.of(one.device), field=_LEFT_OUT) for one in snapshot.refused)
+    return replace(snapshot, refused=found)
 
 
 def log(text: str, pseudonyms: Pseudonyms) -> str:

@@ -1,6 +1,7 @@
 """A snapshot on one screen, and as JSON."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -84,6 +85,7 @@ def document(seen: Snapshot, found: tuple[Finding, ...]) -> dict[str, Any]:
         "refit": _seen(seen.refit, lambda refit: refit and _refit(refit)),
         "figures": _seen(seen.figures, lambda figures: figures and _figures(figures)),
         "alerts": _seen(seen.alerts, lambda alerts: None if alerts is None else list(alerts)),
+        "refused": _seen(seen.refused, lambda found: None if found is None else [asdict(one) for one in found]),
         "findings": [
             {"level": each.level.name.lower(), "what": each.what, "do": each.do, "runbook": each.link or None}
             for each in found

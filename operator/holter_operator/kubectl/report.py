@@ -95,7 +95,7 @@ def _steps(access: Access, cohort: Object, pseudonyms: Pseudonyms, *, logs: bool
         return json.dumps([redaction.outline(each) for each in ours], indent=2)
 
     def status() -> str:
-        seen = take(access, cohort, measure=measure, alerts=0)
+        seen = redaction.seen(take(access, cohort, measure=measure, alerts=0), pseudonyms)
         told = as_json(seen, findings(seen))
         return json.dumps(told, indent=2)
 

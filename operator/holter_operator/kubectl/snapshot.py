@@ -13,6 +13,7 @@ from holter_operator.build.pods import METRICS
 from holter_operator.io.kube import KubeError
 from holter_operator.kubectl.access import Access, Unseen, look
 from holter_operator.kubectl.figures import Figures, Reading, figures
+from holter_operator.kubectl.refused import LINES, RECENT, Refused, refused
 from holter_operator.reconcile.diagnosis import Trouble, Workload, trouble, workload
 from holter_operator.reconcile.kinds import (
     COHORT,
@@ -82,6 +83,7 @@ class Snapshot:
         operator: None where it may not be seen.
         figures: what pods do; Unseen where they cannot be reached, None when not asked for.
         alerts: as the console tells of them, newest first; Unseen without the right to.
+        refused: devices that ingest refused lately; Unseen without the right to, None when pods are not asked.
     """
 
     now: datetime
@@ -93,6 +95,7 @@ class Snapshot:
     operator: Operators | None
     figures: Figures | Unseen | None
     alerts: tuple[Object, ...] | Unseen | None
+    refused: tuple[Refused, ...] | Unseen | None = None
 
     @property
     def name(self) -> str:
@@ -123,10 +126,12 @@ def take(
 
     pods = look(lambda: listed(POD))
     found: Figures | Unseen | None = None
+    turned_away: tuple[Refused, ...] | Unseen | None = None
     if measure and isinstance(pods, Unseen):
-        found = pods
+        found = turned_away = pods
     elif measure and not isinstance(pods, Unseen):
         found = _figures(access, namespace, pods, measure, sleep)
+        turned_away = look(lambda: _refused(access, namespace, pods))
     told: tuple[Object, ...] | Unseen | None = None
     alerts = alerts if cohort["spec"]["console"]["enabled"] else 0
     if alerts and isinstance(pods, Unseen):
@@ -145,6 +150,7 @@ def take(
         operator=_operator(access),
         figures=found,
         alerts=told,
+        refused=turned_away,
     )
 
 
@@ -248,6 +254,11 @@ def _figures(
     sleep(measure)
     after, fault = read_metrics(access, namespace, pods)
     return figures(before, after, time.monotonic() - began) if after else Unseen(fault)
+
+
+def _refused(access: Access, namespace: str, pods: Sequence[Object]) -> tuple[Refused, ...]:
+    names = [pod["metadata"]["name"] for pod in running(pods, "ingest")]
+    return refused(access.pod_log(namespace, name, LINES, seconds=RECENT) for name in names)
 
 
 def _alerts(access: Access, cohort: Object, pods: Sequence[Object], number: int) -> tuple[Object, ...]:

@@ -93,6 +93,13 @@ def _post(document: dict[str, Any], default_fs: float, known: frozenset[str]) ->
     device_id = _required(document, "device_id")
     if not isinstance(device_id, str) or not DEVICE_ID.fullmatch(device_id):
         raise _bad("device_id", f"has to be a string that matches {DEVICE_ID.pattern}", device_id)
+    try:
+        return _from(device_id, document, default_fs)
+    except RefusalError as refusal:
+        raise refusal.about(device_id) from refusal.__cause__
+
+
+def _from(device_id: str, document: dict[str, Any], default_fs: float) -> Post:
     fs = _fs(document.get("fs"), default_fs)
     samples = _samples(_required(document, "samples"), fs)
     t0 = _t0(document.get("t0"))

@@ -127,9 +127,9 @@ class Intake:
         if self.config.access == "Open":
             return
         if not token:
-            raise RefusalError(401, field, "is missing: the device's bearer token is expected")
+            raise RefusalError(401, field, "is missing: the device's bearer token is expected").about(device_id)
         if self._keys is None or not self._keys().allows_bearer(device_id, token):
-            raise RefusalError(403, field, "is not this device's token")
+            raise RefusalError(403, field, "is not this device's token").about(device_id)
 
     def offer(self, chunk: Chunk, *, timed: bool) -> Placed:
         """Place samples of up to 10 s and append them to the log; they are on disk when `commits.on_disk()` returns.
@@ -231,7 +231,7 @@ class Intake:
             return
         device_id = frame.chunk.device_id
         if self._keys is None or not frame.is_signed_by(*self._keys().signers(device_id)):
-            raise FrameError("mac", "is not made with this device's key", device_id)
+            raise FrameError("mac", "is not made with this device's key", device_id).about(device_id)
 
     def _frame_keys(self) -> DeviceKeys | None:
         return None if self._keys is None or self.config.access == "Open" else self._keys()
@@ -259,7 +259,10 @@ class Intake:
     def _place(self, chunk: Chunk, *, timed: bool, awaited: bool = True) -> Placed:
         """The general way of `offer`; what is not awaited is on disk a little later, see `Commits.append`."""
         self._check_room(len(chunk.samples) / chunk.fs)
-        placed = self.timeline.place(chunk, timed=timed, now=self._clock())
+        try:
+            placed = self.timeline.place(chunk, timed=timed, now=self._clock())
+        except RefusalError as refusal:
+            raise refusal.about(chunk.device_id) from None
         for part in placed.parts:
             self.commits.append(record(part), awaited=awaited)
         self._count(placed)
@@ -307,4 +310,5 @@ class Intake:
 
 def as_refusal(error: FrameError) -> RefusalError:
     """The answer to a frame that cannot be read, or is not genuine."""
-    return RefusalError(403 if error.field == "mac" else 400, error.field, error.reason, value=error.value)
+    refusal = RefusalError(403 if error.field == "mac" else 400, error.field, error.reason, value=error.value)
+    return refusal if error.device_id is None else refusal.about(error.device_id)

@@ -1,6 +1,9 @@
 """What ingest counts (design §7). Each series is looked up once: the hot path only increments."""
 
+import time
+
 from holter.ingest.refusal import REASONS, RefusalError
+from holter.ingest.refused import RefusedDevices
 from holter.metrics import Metrics
 
 TRANSPORTS = ("http", "websocket", "udp")
@@ -8,10 +11,11 @@ _CODES = ("202", *map(str, REASONS), "500")
 
 
 class Measures:
-    """The metrics of one ingest process."""
+    """The metrics of one ingest process, and who was refused, which no metric says."""
 
     def __init__(self, cohort: str) -> None:
         self.metrics = m = Metrics(cohort)
+        self.devices = RefusedDevices()
         requests = m.counter(
             "holter_ingest_requests_total",
             "Requests (HTTP) and frames (WebSocket, UDP) by what they were answered, or would have been.",
@@ -57,6 +61,7 @@ class Measures:
     def refused(self, refusal: RefusalError) -> None:
         """Count what was not taken, by its status."""
         self.rejected(REASONS[refusal.code])
+        self.devices.note(refusal, time.monotonic())
 
     def rejected(self, reason: str, count: int = 1) -> None:
         """Count what was not taken, by reason."""

@@ -193,7 +193,11 @@ class PostMessage(HTTPMessageDelegate):
             raise RefusalError(400, "body", "is empty")
         told = [{"index": index, **refusal.as_json()} for index, refusal in refusals.items()]
         if not good:
-            self._refuse(_for_all(tuple(refusals.values())), accepted=0, rejected=told)
+            why = _for_all(tuple(refusals.values()))
+            for refusal in refusals.values():
+                if refusal is not why:
+                    self.intake.measures.devices.note(refusal, time.monotonic())
+            self._refuse(why, accepted=0, rejected=told)
             return None
         for refusal in refusals.values():
             self.intake.measures.refused(refusal)

@@ -1,6 +1,6 @@
 """Why something is not taken: what the device is told, and what is counted."""
 
-from typing import Any
+from typing import Any, Self
 
 REASONS = {
     400: "bad_request",
@@ -25,13 +25,21 @@ class RefusalError(Exception):
         reason: what is wrong with it and what would be right.
         value: what was found there, if that helps; at most a few characters of it.
         wait: seconds after which the same may be taken; None when it never will.
+        device_id: who is refused; None where it is not said, or where it is not about one device.
     """
+
+    device_id: str | None = None
 
     def __init__(self, code: int, field: str, reason: str, *, value: Any = None, wait: int | None = None) -> None:
         super().__init__(f"{field}: {reason}")
         self.code, self.field, self.reason, self.wait = code, _printable(field), reason, wait
         # Numbers as they are, all else short and as text: NaN is no JSON.
         self.value = value if value is None or (isinstance(value, int) and abs(value) < 1 << 53) else _short(value)
+
+    def about(self, device_id: str) -> Self:
+        """Say who is refused."""
+        self.device_id = device_id
+        return self
 
     def as_json(self) -> dict[str, Any]:
         """`{"field", "value"?, "reason", "retry_after"?}`."""

@@ -1,6 +1,7 @@
 """The ingest process: ports, log, writer; how it starts, follows its configuration, and ends."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -23,6 +24,7 @@ from holter.ingest.measures import Measures
 from holter.ingest.post import READ_AND_DROPPED
 from holter.ingest.prune import prune_hourly
 from holter.ingest.records import MAX_RECORD_BYTES
+from holter.ingest.refused import PERIOD
 from holter.ingest.stream import StreamHandler
 from holter.ingest.timeline import Timeline
 from holter.ingest.udp import UdpPort
@@ -114,6 +116,7 @@ class Service:
         udp = UdpPort(self.intake, settings.listen, settings.port("udp")) if self.intake.config.udp else None
         watching = asyncio.create_task(self._watch())
         sweeping = asyncio.create_task(server.door.sweep())
+        naming = asyncio.create_task(self._name_refused())
         pruning = asyncio.create_task(prune_hourly(self._open_store, lambda: self.intake.config.retention, now))
         self._fault = None
         self.udp_port = None if udp is None else udp.port
@@ -123,7 +126,7 @@ class Service:
         failing = asyncio.create_task(self.commits.broken.wait())
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({failing, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (failing, stopping, watching, pruning, sweeping):
+        for task in (failing, stopping, watching, naming, pruning, sweeping):
             task.cancel()
         self._fault = "is closing"
         _log.info("closing", bytes_to_store=self.log.backlog, fault=self.commits.fault)
@@ -228,6 +231,11 @@ class Service:
                     await asyncio.to_thread(certificate.load, self._tls, self._settings.tls)
             except (OSError, ValueError, KeyFileError) as e:
                 _log.warning("not_reloaded", error=str(e))
+
+    async def _name_refused(self) -> None:
+        while True:
+            await asyncio.sleep(PERIOD)
+            self.measures.devices.tell(time.monotonic())
 
     def _reconfigure(self, config: IngestConfig) -> None:
         if config.access == "Token" and self._keys is None:

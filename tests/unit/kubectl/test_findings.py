@@ -11,6 +11,7 @@ from tests.unit.kubectl.conftest import cohort, measured, told
 from holter_operator.kubectl.access import Unseen
 from holter_operator.kubectl.figures import figures
 from holter_operator.kubectl.findings import exit_code, findings
+from holter_operator.kubectl.refused import refused
 from holter_operator.kubectl.render import document, screen
 from holter_operator.kubectl.snapshot import Operators, Part, Refit
 from holter_operator.reconcile.diagnosis import Trouble, Workload
@@ -32,6 +33,28 @@ def test_a_cohort_that_is_well(snapshot):
     assert "12 patients, 0.15 s from sample to decision, all shards owned" in text
     assert "revision 3, fitted 2 h ago to 900 windows, kept: r2 r3" in text
     assert "2 high, 0 medium, 0 low since the workers began" in text
+
+
+LINE = (
+    '{"service": "ingest", "device_id": "wearable-7", "code": 403, "field": "Authorization", "count": %d,'
+    ' "reason": "is not this device\'s token", "event": "refused", "level": "warning"}'
+)
+
+
+def test_refused_devices_are_named_with_what_to_do_and_the_cohort_is_well(snapshot):
+    other = LINE.replace("wearable-7", "wearable-8").replace("403", "400").replace("Authorization", "fs")
+    assert refused([(LINE % 1).replace("Authorization", "\\u001b[2J")])[0].field == "?[2J"
+    logs = [f"{LINE % 3}\nno JSON\n{other % 2}", LINE % 4, '{"event": "refused", "service": "console"}']
+    found = refused(logs)
+    assert [(one.device, one.code, one.count) for one in found] == [("wearable-7", 403, 7), ("wearable-8", 400, 2)]
+    seen = snapshot(refused=found)
+    assert exit_code(findings(seen)) == 0, "a stranger makes nobody unwell"
+    text = shown(seen)
+    assert "ingest refuses wearable-7 (7 times, 403): Authorization is not this device's token" in text
+    assert "next: kubectl holter token wearable-7 ward -n st-mary" in text
+    assert json.loads(json.dumps(document(seen, findings(seen))))["refused"][0]["device"] == "wearable-7"
+    many = refused([LINE.replace("wearable-7", f"w{n}") % 1 for n in range(30)])
+    assert "27 more faults of devices" in shown(snapshot(refused=many))
 
 
 FAULTS = [

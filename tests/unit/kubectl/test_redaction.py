@@ -6,7 +6,10 @@ import json
 import pytest
 
 from holter_operator.kubectl import redaction
+from holter_operator.kubectl.findings import findings
 from holter_operator.kubectl.redaction import Pseudonyms
+from holter_operator.kubectl.refused import Refused
+from holter_operator.kubectl.render import document
 
 
 def test_of_a_secret_only_names_and_lengths_are_kept():
@@ -81,3 +84,12 @@ def test_devices_and_people_have_pseudonyms_in_logs():
 @pytest.mark.parametrize("other", [b"other salt", b""])
 def test_pseudonyms_of_two_bundles_cannot_be_compared(other):
     assert Pseudonyms(b"salt").of("bed-07") != Pseudonyms(other).of("bed-07")
+
+
+def test_what_was_refused_names_no_device(snapshot):
+    found = (Refused("wearable-7", 403, "Authorization", "is not this device's token", 3),)
+    kept = redaction.seen(snapshot(refused=found), Pseudonyms(b"salt"))
+    text = json.dumps(document(kept, findings(kept)))
+    assert "wearable-7" not in text
+    assert Pseudonyms(b"salt").of("wearable-7") in text
+    assert redaction.seen(snapshot(refused=None), Pseudonyms(b"salt")).refused is None
