@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -15,13 +16,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from scripts.cluster import RESTRICTED, Kubectl, eventually, restricted
 from scripts.cluster import receiver as webhook
 from tests.e2e.prometheus import Prometheus
+from tests.e2e.steps import SIGNING_KEY, SYSTEM, WARD
 
 from holter.sim.recording import read
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-SYSTEM, WARD = "holter-system", "holter-e2e"
-SIGNING_KEY = "a key that the receiver has too"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -209,6 +209,24 @@ def metrics(toolbox):
         host = f"[{address}]" if ":" in address else address
         families = text_string_to_metric_families(toolbox("get", f"http://{host}:9090/metrics"))
         return [(sample.name, sample.labels, sample.value) for family in families for sample in family.samples]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def plugin(kubectl):
+    """`kubectl holter …` as JSON, with the exit code that it has to have; None: whichever."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # where kubectl finds its plugins
+
+    def run(*arguments, code=0):
+        command = ["kubectl", "holter", *map(str, arguments), "-n", WARD, "-o", "json"]
+        done = subprocess.run(
+            command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False, timeout=240
+        )
+        assert code is None or done.returncode == code, (
+            f"{' '.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}"
+        )
+        return json.loads(done.stdout)
 
     return run
 

@@ -1,46 +1,28 @@
-"""The whole of it on real pods, step by step: each builds on the one before, so the first that fails ends it."""
+"""The whole of it on real pods, step by step: each builds on the one before, so the first that fails ends it.
 
-import base64
+This file, test_kubectl.py and test_unwell_and_gone.py are run in this order, on one installation.
+"""
+
 import hashlib
 import hmac
 import json
-import subprocess
-import sys
 import time
 
 import pytest
 from scripts.cluster import KubectlError, eventually
+from tests.e2e.steps import LITTLE, SIGNING_KEY, SYSTEM, WARD, cohort, said
 
-SYSTEM, WARD = "holter-system", "holter-e2e"
-SIGNING_KEY = "a key that the receiver has too"
 RECEIVER = f"http://receiver.{WARD}.svc:8080"
 READY = 30
 """Seconds in which a cohort is to be Ready with the images on the node."""
-LITTLE = {"resources": {"requests": {"cpu": "20m", "memory": "128Mi"}}}
-"""A node of two cores has to do."""
-SMALL = {"inference": {"replicas": 1, **LITTLE}, "ingest": {"replicas": 1, **LITTLE}}
 RELOAD = 150
 """Seconds that a kubelet may take to bring a changed ConfigMap into a pod."""
 
 pytestmark = pytest.mark.timeout(420)
 
 
-def cohort(name, **spec):
-    return {
-        "apiVersion": "holter.dev/v1alpha1",
-        "kind": "MonitoredCohort",
-        "metadata": {"name": name, "namespace": WARD},
-        "spec": spec,
-    }
-
-
 def webhook(name, **more):
     return {"name": name, "url": f"{RECEIVER}/{name}", **more}
-
-
-def said(capsys, line):
-    with capsys.disabled():
-        sys.stdout.write(f"\n  {line}")
 
 
 @pytest.mark.parametrize(("half", "own", "foreign"), [(0, "validate", "ingest"), (1, "ingest", "validate")])
@@ -291,95 +273,3 @@ def test_the_operators_rights_were_enough(kubectl, pods, metrics):
     assert refused == set()
     log = kubectl.run("logs", "deployment/holter-operator", "-n", SYSTEM)
     assert "forbidden" not in log.lower(), log
-
-
-UNWELL = {
-    "token": ("InfluxDBUnauthorized", "unauthorized"),
-    "node": ("Unschedulable", "finds no node"),
-    "quota": ("PodsRefused", "exceeded quota: none"),
-    "image": ("ImagePullBackOff", ":missing"),
-}
-"""What keeps a cohort from being well: the reason that is told, and words of the message."""
-
-
-@pytest.fixture
-def unwell(kubectl, helm, request):
-    """A cohort that cannot be well for one reason."""
-    why = request.param
-    spec, quota = (
-        {**SMALL},
-        {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none", "namespace": WARD}},
-    )
-    if why == "token":
-        secret = kubectl.get("secret", "ward-influxdb-ingest", namespace=WARD)["data"]
-        data = {key: secret[key] for key in ("url", "org")} | {"token": base64.b64encode(b"wrong").decode()}
-        meta = {"name": "connection", "namespace": WARD}
-        kubectl.apply({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": data})
-        spec["storage"] = {"influxdb": {"connectionSecretRef": {"name": "connection"}}}
-    elif why == "node":
-        spec["ingest"] = spec["ingest"] | {"nodeSelector": {"holter.dev/none": "here"}}
-    elif why == "quota":
-        kubectl.apply(quota | {"spec": {"hard": {"pods": "0"}}})
-    else:
-        (_, services), _ = request.getfixturevalue("images")
-        helm("upgrade", services={"image": {"repository": services, "tag": "missing"}})
-    kubectl.apply(cohort(f"unwell-{why}", **spec))  # a bucket that is kept belongs to the cohort it was made for
-    yield why
-    kubectl.run("delete", f"cohort/unwell-{why}", "-n", WARD, "--timeout=150s")
-    kubectl.run("delete", "resourcequota/none", "-n", WARD, "--ignore-not-found")
-    if why == "image":
-        helm("upgrade")
-
-
-@pytest.mark.parametrize("unwell", UNWELL, indirect=True)
-def test_describe_tells_why_a_cohort_is_not_well(kubectl, condition, unwell, capsys):
-    (reason, words), name = UNWELL[unwell], f"unwell-{unwell}"
-
-    def told():
-        found = condition(name, "Degraded")
-        return found if found and found["status"] == "True" and found["reason"] == reason else None
-
-    eventually(f"Degraded, {reason}", told, seconds=60)
-    line = next(e for e in kubectl.run("get", "cohorts", "-n", WARD).splitlines() if e.startswith(name))
-    assert line.split()[1:3] == ["Degraded", "False"]
-    text = kubectl.run("describe", "cohort", name, "-n", WARD)
-    assert words in text.partition("Conditions:")[2]
-    assert any(reason in each and "Warning" in each for each in text.partition("Events:")[2].splitlines())
-    said(capsys, f"{unwell}: {told()['message'][:150]}")
-
-
-def test_deletion_leaves_the_bucket_and_the_device_key(kubectl, buckets):
-    kubectl.run("delete", "cohort/ward", "-n", WARD, "--timeout=150s")
-    assert f"{WARD}.ward" in buckets()
-    labels = "holter.dev/cohort=ward"
-    kinds = "deployments,statefulsets,services,configmaps,secrets,cronjobs,networkpolicies,roles,rolebindings,pods"
-    left = lambda: {  # noqa: E731
-        f"{each['kind']}/{each['metadata']['name']}" for each in kubectl.items(kinds, namespace=WARD, labels=labels)
-    }
-    eventually("nothing but the key", lambda: left() == {"Secret/ward-device-key"}, seconds=90)
-
-
-def test_deletion_takes_the_bucket_where_asked(kubectl, settled, buckets):
-    kubectl.apply(cohort("study", storage={"deletionPolicy": "Delete"}, **SMALL))
-    settled("study", 60)
-    assert f"{WARD}.study" in buckets()
-    kubectl.run("delete", "cohort/study", "-n", WARD, "--timeout=150s")
-    assert f"{WARD}.study" not in buckets()
-
-
-def test_uninstall_deletes_cohorts_first_and_keeps_what_matters(kubectl, settled, helm, capsys):
-    kubectl.apply(cohort("last", **SMALL))
-    settled("last", 60)
-    began = time.monotonic()
-    command = ["helm", "uninstall", "holter", "-n", SYSTEM, "--wait"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    said(capsys, f"helm uninstall: {time.monotonic() - began:.1f} s")
-    assert kubectl.items("cohorts", namespace=WARD) == []
-    assert kubectl.get("crd", "monitoredcohorts.holter.dev")
-    assert kubectl.get("secret", "holter-influxdb", namespace=SYSTEM)
-    labels = "app.kubernetes.io/managed-by=Helm,app.kubernetes.io/part-of=holter"
-    kinds = "deployments,statefulsets,services,serviceaccounts,jobs,secrets"
-    left = kubectl.items(kinds, namespace=SYSTEM, labels=labels)
-    assert [each["metadata"]["name"] for each in left] == ["holter-influxdb"]
-    assert kubectl.items("clusterroles,clusterrolebindings", labels=labels) == []

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -56,6 +57,17 @@ def influxdb(path):
         return json.load(answer)
 
 
+def post(url, device, token):
+    """The status that a device's first samples are answered with."""
+    body = json.dumps({"device_id": device, "samples": [0.01, 0.02, 0.4, 1.1, 0.3]}).encode()
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    try:
+        with urlopen(Request(url, body, headers), timeout=10) as answer:
+            return answer.status
+    except HTTPError as error:
+        return error.code
+
+
 def get(url):
     """The text at a URL."""
     with urlopen(url, timeout=10) as answer:
@@ -65,5 +77,7 @@ def get(url):
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
     sys.stdout.write(
-        json.dumps({"replay": replay, "flux": flux, "influxdb": influxdb, "get": get}[command](*arguments))
+        json.dumps(
+            {"replay": replay, "flux": flux, "influxdb": influxdb, "get": get, "post": post}[command](*arguments)
+        )
     )
