@@ -72,8 +72,9 @@ test-browser: setup ## the console in a real Chromium (CHROMIUM=…, Debian's by
 	@test -n "$${CHROMIUM:-}" || scripts/need chromium chromium
 	$(BIN)/python -m pytest tests/browser
 
-docs: setup ## the documentation as pages in build/docs, strictly; its clients compiled and run against a real ingest
+docs: setup ## the documentation as pages in build/docs, strictly; axe on each; its clients compiled and run against a real ingest
 	scripts/need cc build-essential
+	@test -n "$${CHROMIUM:-}" || scripts/need chromium chromium
 	$(BIN)/sphinx-build -q -W --keep-going -b dirhtml docs build/docs
 	$(BIN)/python -m pytest tests/docs
 

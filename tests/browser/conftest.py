@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,23 +10,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from tests.browser.stage import Stage
+from tests.chromium import browser
 
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+__all__ = ["browser"]
 IMAGES = os.environ.get("HOLTER_IMAGES")
 """A folder for screenshots; docs/images renews those of the docs."""
 READY_WITHIN = 240.0  # the first start on a machine compiles the hot path
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    if shutil.which(CHROMIUM) is None:
-        pytest.skip(f"{CHROMIUM} is missing: apt-get install chromium, or name one in CHROMIUM")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

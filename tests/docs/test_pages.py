@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from scripts import api_reference
+from tests.chromium import violations
 
 from holter_operator.kubectl.command import COMMANDS
 
@@ -86,6 +87,20 @@ def test_every_link_within_leads_somewhere(built):
             if not target.exists() or not known:
                 broken.append((page.relative_to(built), link))
     assert not broken
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1280)])
+def test_axe_finds_nothing(built, browser, scheme, width):
+    """Neither on a phone, where tables and code scroll, nor on a desk."""
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    found = {}
+    for path in sorted(built.rglob("*.html")):
+        page.goto(path.as_uri())
+        found[path.relative_to(built).as_posix()] = violations(page)
+    page.close()
+    assert len(found) >= len(PAGES)
+    assert {name: fault for name, fault in found.items() if fault} == {}
 
 
 def test_the_api_reference_is_of_this_crd():

@@ -1,4 +1,4 @@
-"""The dashboards as Grafana's own model of them reads them: a field that it does not know would be lost, and is a fault.
+"""The dashboards as Grafana's own model of them reads them: a field that it does not know is lost, and a fault.
 
 Grafana itself is not run: it is not to be had on every machine that this runs on.
 """

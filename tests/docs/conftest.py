@@ -1,0 +1,5 @@
+"""The browser that looks at the pages."""
+
+from tests.chromium import browser
+
+__all__ = ["browser"]
