@@ -7,7 +7,9 @@ import { forget, traceOf } from "./trace.js";
 import { byName, kind, level, signal, span, symbol } from "./words.js";
 
 const SETTLE = 1000; // ms between two orders: a tile must not run away from a finger
+const AT_ONCE = 50; // tiles written in one frame: laying out 200 takes most of the time that a frame has
 const tiles = new Map();
+let waiting = [];
 let order = "urgency";
 let ordered = 0;
 
@@ -62,7 +64,7 @@ export function setOrder(name) {
   showWard();
 }
 
-/** Writes what is other, and brings the tiles into their order. */
+/** Writes what is other, those with an alert first, and brings the tiles into their order. */
 export function showWard() {
   const alerts = alertsByDevice();
   for (const [id, tile] of tiles) {
@@ -73,16 +75,27 @@ export function showWard() {
       forget(id);
     }
   }
-  for (const [id, patient] of model.patients) {
+  for (const id of model.patients.keys()) {
     if (!tiles.has(id)) {
       tiles.set(id, new Tile(id));
       ordered = 0;
     }
-    tiles.get(id).show(patient, alerts.get(id) ?? []);
   }
+  const more = waiting.length > 0;
+  waiting = [...alerts.keys(), ...[...model.patients.keys()].filter((id) => !alerts.has(id))];
+  if (!more) showSome();
   byId("empty").hidden = model.patients.size > 0;
   byId("tiles").dataset.count = model.patients.size <= 12 ? "few" : model.patients.size <= 48 ? "some" : "many";
   if (performance.now() - ordered > SETTLE) arrange(alerts);
+}
+
+function showSome() {
+  const alerts = alertsByDevice();
+  for (const id of waiting.splice(0, AT_ONCE)) {
+    const patient = model.patients.get(id);
+    if (patient) tiles.get(id)?.show(patient, alerts.get(id) ?? []);
+  }
+  if (waiting.length > 0) requestAnimationFrame(showSome);
 }
 
 function arrange(alerts) {
