@@ -87,6 +87,7 @@ def read(text: str) -> Iterator[Document]:
     yaml = YAML(typ="safe", pure=True)
     yaml.Resolver = _Resolver
     yaml.Constructor = _Constructor
+    yaml.composer.warn_double_anchors = False  # an anchor may be used again, as in kubectl's
     try:
         for node in yaml.compose_all(text):
             value = _plain(yaml.constructor.construct_document(node))
@@ -99,6 +100,8 @@ def read(text: str) -> Iterator[Document]:
         raise SyntaxFault(what, mark.line + 1 if mark else None) from error
     except RecursionError as error:
         raise SyntaxFault("nested too deeply, or within itself", None) from error
+    except TypeError as error:  # ruamel's constructor, on a key that holds a mapping
+        raise SyntaxFault("a key has to be a scalar, not a list or a mapping", None) from error
     except (YAMLError, ValueError) as error:
         raise SyntaxFault(next(iter(str(error).strip().splitlines()), "not YAML"), None) from error
 

@@ -128,3 +128,12 @@ def test_garbage_is_read_or_refused(text):
     except SyntaxFault:
         return
     assert all(() in document.lines for document in found)
+
+
+def test_an_anchor_may_be_used_again():
+    assert only("{a: &x 1, b: *x, c: &x 2, d: *x}").value == {"a": 1, "b": 1, "c": 2, "d": 2}
+
+
+def test_a_key_that_is_no_scalar_is_refused():
+    with pytest.raises(SyntaxFault, match="a key has to be a scalar"):
+        only("? - :")
