@@ -8,6 +8,7 @@ import contextlib
 import json
 import subprocess
 import threading
+import time
 import urllib.parse
 import urllib.request
 
@@ -66,6 +67,8 @@ def targets(pods):
                 "namespace": metadata["namespace"],
                 "__metrics_path__": f"{path}/proxy/metrics",
             }
+            if labels["app.kubernetes.io/component"] == "operator":
+                own["service"] = "holter-operator"  # the chart's ServiceMonitor goes by its Service
             # The address stands for the pod until it is replaced by the API server's.
             found.append({"targets": [f"{metadata['name']}:9090"], "labels": own | copied})
     return found
@@ -125,6 +128,12 @@ class Prometheus:
     def query(self, text):
         """Labels and value of each series of an instant query."""
         return [(each["metric"], float(each["value"][1])) for each in self.get("query", query=text)["result"]]
+
+    def range(self, text, seconds):
+        """Values of all series of a query over the last seconds."""
+        now = time.time()
+        found = self.get("query_range", query=text, start=now - seconds, end=now, step=10)["result"]
+        return [float(value) for series in found for _, value in series["values"]]
 
     def stop(self):
         self._over.set()

@@ -1,6 +1,6 @@
 """The whole of it on real pods, step by step: each builds on the one before, so the first that fails ends it.
 
-This file, test_kubectl.py and test_unwell_and_gone.py are run in this order, on one installation.
+This file, test_kubectl.py, test_queries.py and test_unwell_and_gone.py are run in this order, on one installation.
 """
 
 import hashlib

@@ -3,6 +3,7 @@
 It talks to a cohort through its Services alone, so that this works on whatever cluster.
 """
 
+import csv
 import json
 import sys
 import time
@@ -44,9 +45,8 @@ def flux(folder, query):
     url, org, token = (Path(folder, name).read_text().strip() for name in ("url", "org", "token"))
     headers = {"Authorization": f"Token {token}", "Content-Type": "application/vnd.flux", "Accept": "application/csv"}
     with urlopen(Request(f"{url}/api/v2/query?org={org}", query.encode(), headers), timeout=30) as answer:
-        lines = [line for line in answer.read().decode().split("\r\n") if line and not line.startswith("#")]
-    header, *rows = [line.split(",") for line in lines] or [[]]
-    return [dict(zip(header, row, strict=True)) for row in rows if row != header]
+        tables = answer.read().decode().replace("\r\n", "\n").split("\n\n")
+    return [row for table in tables for row in csv.DictReader(table.splitlines())]
 
 
 def influxdb(path):
@@ -68,16 +68,22 @@ def post(url, device, token):
         return error.code
 
 
+def acknowledge(url, token):
+    """The status that a nurse's acknowledgement is answered with."""
+    body = json.dumps({"by": "a nurse", "reason": "at the bedside"}).encode()
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    with urlopen(Request(url, body, headers), timeout=10) as answer:
+        return answer.status
+
+
 def get(url):
     """The text at a URL."""
     with urlopen(url, timeout=10) as answer:
         return answer.read().decode()
 
 
+COMMANDS = {each.__name__: each for each in (replay, flux, influxdb, post, acknowledge, get)}
+
 if __name__ == "__main__":
     command, *arguments = sys.argv[1:]
-    sys.stdout.write(
-        json.dumps(
-            {"replay": replay, "flux": flux, "influxdb": influxdb, "get": get, "post": post}[command](*arguments)
-        )
-    )
+    sys.stdout.write(json.dumps(COMMANDS[command](*arguments)))
