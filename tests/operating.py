@@ -35,6 +35,26 @@ KINDS = (
 )
 
 
+def candidate_numbers(arrays, **changes):
+    """`model.json` of a candidate that the gate accepts, but for `changes`."""
+    return {
+        "format": 1,
+        "revision": 0,
+        "trainedAt": "2026-01-01T00:00:00Z",
+        "windows": 900,
+        "usable": 800,
+        "kept": 780,
+        "features": ["hr"],
+        "threshold": 3.0,
+        "offset": -0.5,
+        "bytes": len(arrays),
+        "flagRate": 0.01,
+        "scoreQuantiles": {"p50": 0.1, "p90": 0.5, "p99": 1.0},
+        "sha256": sha256(arrays).hexdigest(),
+        "refitSeconds": 12.5,
+    } | changes
+
+
 class Cluster:
     """What the tests do."""
 
@@ -119,23 +139,8 @@ class Cluster:
         return self.condition(namespace, "Ready", name).get("status") == "True"
 
     def candidate(self, namespace, name="ward", *, arrays=b"arrays", **changes):
-        """Leave a candidate that the gate accepts, but for `changes` of its numbers, as the refit Job does."""
-        document = {
-            "format": 1,
-            "revision": 0,
-            "trainedAt": "2026-01-01T00:00:00Z",
-            "windows": 900,
-            "usable": 800,
-            "kept": 780,
-            "features": ["hr"],
-            "threshold": 3.0,
-            "offset": -0.5,
-            "bytes": len(arrays),
-            "flagRate": 0.01,
-            "scoreQuantiles": {"p50": 0.1, "p90": 0.5, "p99": 1.0},
-            "sha256": sha256(arrays).hexdigest(),
-            "refitSeconds": 12.5,
-        } | changes
+        """Leave a candidate as the refit Job does."""
+        document = candidate_numbers(arrays, **changes)
         body = {"data": {"model.json": json.dumps(document)}, "binaryData": {"model.npz": b64encode(arrays).decode()}}
         self.patch("v1/ConfigMap", namespace, f"{name}-model-candidate", body, manager="holter-refit")
 

@@ -1,9 +1,9 @@
 """Candidates, revisions, and which of them is at work."""
 
 import json
-from hashlib import sha256
 
 import pytest
+from tests.operating import candidate_numbers
 
 from holter_operator.local.models import Models, examine, in_use
 
@@ -11,20 +11,7 @@ ARRAYS = b"arrays"
 
 
 def document(**changes):
-    return {
-        "format": 1,
-        "revision": 0,
-        "windows": 900,
-        "usable": 800,
-        "kept": 780,
-        "features": ["hr"],
-        "threshold": 3.0,
-        "offset": -0.5,
-        "bytes": len(ARRAYS),
-        "flagRate": 0.01,
-        "scoreQuantiles": {"p50": 0.1, "p90": 0.5, "p99": 1.0},
-        "sha256": sha256(ARRAYS).hexdigest(),
-    } | changes
+    return candidate_numbers(ARRAYS, **changes)
 
 
 @pytest.fixture

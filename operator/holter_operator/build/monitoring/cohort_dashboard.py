@@ -3,7 +3,8 @@
 from holter_operator.api.cohort import Cohort
 from holter_operator.build.config import ingest
 from holter_operator.build.monitoring.grafana import PROMETHEUS, Json, Panel, Query, Row, dashboard, source_variable
-from holter_operator.build.podmonitor import COMPONENT_LABEL, INSTANCE_LABEL
+from holter_operator.build.monitoring.series import Series
+from holter_operator.build.podmonitor import COMPONENT_LABEL
 
 _RATE = "$__rate_interval"
 
@@ -38,14 +39,7 @@ def content(cohort: Cohort) -> Json:
     )
 
 
-class _Series:
-    def __init__(self, cohort: Cohort) -> None:
-        self._matchers = f'namespace="{cohort.namespace}",cohort="{cohort.name}"'
-        self._target = f'namespace="{cohort.namespace}",{INSTANCE_LABEL}="{cohort.name}"'
-
-    def __call__(self, metric: str, more: str = "") -> str:
-        return f"{metric}{{{self._matchers}{',' if more else ''}{more}}}"
-
+class _Series(Series):
     def rate(self, metric: str, by: str = "", over: str = _RATE) -> str:
         return f"sum{f' by ({by}) ' if by else ''}(rate({self(metric)}[{over}]))"
 
@@ -53,12 +47,9 @@ class _Series:
         labels = f"le, {by}" if by else "le"
         return f"histogram_quantile({q:g}, sum by ({labels}) (rate({self(f'{metric}_bucket')}[{_RATE}])))"
 
-    def process(self, metric: str) -> str:
-        return f"{metric}{{{self._target}}}"
-
     @property
     def up(self) -> str:
-        return f"min by ({COMPONENT_LABEL}) (up{{{self._target}}})"
+        return f"min by ({COMPONENT_LABEL}) ({self.process('up')})"
 
 
 def _at_a_glance(cohort: Cohort) -> Row:

@@ -13,7 +13,8 @@ from holter_operator.api.cohort import Cohort
 from holter_operator.build.config import ingest
 from holter_operator.build.given import Component
 from holter_operator.build.monitoring.rule import Rule, Severity
-from holter_operator.build.podmonitor import COMPONENT_LABEL, INSTANCE_LABEL
+from holter_operator.build.monitoring.series import Series
+from holter_operator.build.podmonitor import COMPONENT_LABEL
 
 _DAY = 86_400
 _CRITICAL, _WARNING = Severity.CRITICAL, Severity.WARNING
@@ -32,25 +33,12 @@ def rules(cohort: Cohort) -> tuple[Rule, ...]:
     )
 
 
-class _Series:
-    """Selectors of one cohort."""
-
-    def __init__(self, cohort: Cohort) -> None:
-        self._matchers = f'namespace="{cohort.namespace}",cohort="{cohort.name}"'
-        self._target = f'namespace="{cohort.namespace}",{INSTANCE_LABEL}="{cohort.name}"'
-
-    def __call__(self, metric: str, more: str = "") -> str:
-        return f"{metric}{{{self._matchers}{',' if more else ''}{more}}}"
-
+class _Series(Series):
     def rate(self, metric: str, more: str = "", over: str = "5m") -> str:
         return f"sum(rate({self(metric, more)}[{over}]))"
 
-    def process(self, metric: str) -> str:
-        """Of the processes themselves, which carry no cohort but their pods' labels."""
-        return f"{metric}{{{self._target}}}"
-
     def down(self, component: Component) -> str:
-        up = f'up{{{self._target},{COMPONENT_LABEL}="{component}"}}'
+        up = self.process("up", f'{COMPONENT_LABEL}="{component}"')
         return f"(sum({up}) or vector(0)) == 0"
 
 
