@@ -1,7 +1,5 @@
 """Ingest, inference, console and refit: what the cohort decides, and what rolls their pods."""
 
-from dataclasses import replace
-
 import pytest
 
 from holter_operator.build import console, hpa, inference, ingest, pdb, refit

@@ -12,6 +12,7 @@ class Series:
         self._target = f'namespace="{cohort.namespace}",{INSTANCE_LABEL}="{cohort.name}"'
 
     def __call__(self, metric: str, more: str = "") -> str:
+        """Of a metric that says its cohort; `more` matchers go behind."""
         return f"{metric}{{{self._matchers}{',' if more else ''}{more}}}"
 
     def process(self, metric: str, more: str = "") -> str:
