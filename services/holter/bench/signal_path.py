@@ -18,7 +18,7 @@ from holter.signal.filters import BANDS, BLOCK, FS, LANES, SECTIONS
 from holter.signal.lethal import probability
 from holter.signal.patient import SECONDS, allocate
 from holter.signal.quality import quality
-from holter.signal.resample import HALF, interpolate, kernel
+from holter.signal.resample import HALF, interpolate_all, kernel
 from holter.signal.rhythm import RHYTHM, describe
 from holter.sim.ward import MIX
 
@@ -170,6 +170,6 @@ class _Stages:
         self._time("baselines", measures.learn, state, slots, out, extra, (score < 0.5) & (second >= 15))
         if second % 5 == 0:
             self._time("window features", lambda: ordered_score(window_features(state, slots, 10)))
-        native, resampled = np.zeros(int(_OTHER_FS) + 2 * HALF + 2, np.float32), blocks.copy()
-        for row in resampled:
-            self._time("resampling", interpolate, native, float(HALF), _OTHER_FS / FS, kernel(_OTHER_FS), row)
+        native, first = np.zeros((n, int(_OTHER_FS) + 2 * HALF + 2), np.float32), np.full(n, float(HALF))
+        own, out_250, step_360 = np.arange(n), np.empty((n, BLOCK), np.float32), _OTHER_FS / FS
+        self._time("resampling", interpolate_all, native, first, step_360, kernel(_OTHER_FS), own, out_250, own)

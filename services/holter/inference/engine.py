@@ -11,7 +11,8 @@ import structlog
 from numpy.typing import NDArray
 
 from holter.batch.chunks import Chunks
-from holter.batch.streams import Streams, Taken
+from holter.batch.seconds import Taken
+from holter.batch.streams import Streams
 from holter.chunk import MICROSECONDS, Chunk
 from holter.model.fusion import fuse
 from holter.model.pipeline import Model, select

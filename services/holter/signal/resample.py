@@ -45,7 +45,33 @@ def interpolate(
         position = first + j * step
         base = int(position)
         row = table[int((position - base) * _PHASES + 0.5)]
+        near = x[base - HALF + 1 : base + HALF + 1]
         total = 0.0
         for k in range(2 * HALF):
-            total += row[k] * x[base - HALF + 1 + k]
+            total += row[k] * near[k]
         out[j] = total
+
+
+@njit()
+def interpolate_all(
+    x: NDArray[np.float32],
+    first: NDArray[np.float64],
+    step: float,
+    table: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    out: NDArray[np.float32],
+    places: NDArray[np.int64],
+) -> None:
+    """Blocks of many devices of one rate.
+
+    Args:
+        x: shape (any, any), as in `interpolate`, a row each.
+        first: shape (any,), for each row.
+        step: native samples per output.
+        table: from `kernel`.
+        rows: shape (n,), which of them.
+        out: shape (any, BLOCK), overwritten at `places`.
+        places: shape (any,), of each row in `out`.
+    """
+    for row in rows:
+        interpolate(x[row], first[row], step, table, out[places[row]])
