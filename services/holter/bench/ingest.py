@@ -25,7 +25,7 @@ def loads(*, quick: bool) -> dict[str, Plan]:
     return {
         "json_http": Plan("json_http", (), "", few, seconds, 32),
         "json_http_5s": Plan("json_http", (), "", 2 * few, 2 * seconds, 32, post=5),
-        "websocket": Plan("websocket", (), "", many, seconds, 8),
+        "websocket": Plan("websocket", (), "", many, seconds),
         "websocket_device": Plan("websocket_device", (), "", many // 2, seconds, 64),
         "udp": Plan("udp", (), "", many, seconds, 1),
     }
