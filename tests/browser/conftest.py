@@ -8,9 +8,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from playwright.sync_api import Browser, Page
+from prometheus_client.parser import text_string_to_metric_families
 from tests.browser.stage import Stage
 from tests.chromium import browser
 
@@ -89,6 +91,16 @@ class Demo:
 
     def component(self, name: str) -> dict:
         return json.loads((self.state / "status.json").read_bytes())["components"][name]
+
+    def total(self, component: str, name: str, **labels: str) -> float:
+        """The sum of a component's series of this name and labels."""
+        with urlopen(self.where["metrics"][component], timeout=10) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+        found = [
+            s for family in families for s in family.samples if s.name == name and labels.items() <= s.labels.items()
+        ]
+        assert found, f"no {name} {labels} in the metrics of {component}"
+        return sum(sample.value for sample in found)
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGINT)

@@ -50,6 +50,32 @@ def test_a_trace_that_runs_out_of_its_strip_is_moved_if_that_helps(stage, open_p
     assert found == pytest.approx([usual, (110 + 28 - 64) / 2, usual, usual])
 
 
+def test_where_no_qrs_can_be_counted_no_rate_is_shown(stage, open_page):
+    """Waves of fibrillation are counted as beats: a number beside such an alert would be believed."""
+    ward = stage(3)
+    page = open_page(f"{ward.url}#token={ward.view}")
+    rates = [page.locator(f".tile[data-id='bed00{n}'] .rate") for n in (1, 2)]
+    for rate in rates:
+        expect(rate).to_have_text(re.compile(r"^\d+$"), timeout=20_000)
+    ward.raise_alert("bed001", Kind.VENTRICULAR_FIBRILLATION, Priority.HIGH, "disorganised ventricular rhythm for 4 s")
+    expect(rates[0]).to_have_text("–", timeout=20_000)
+    expect(rates[1]).to_have_text(re.compile(r"^\d+$"))
+    page.evaluate("location.hash = '#/patient/bed001'")
+    expect(page.locator(".patient-head .rate")).to_have_text("–")
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "size", "scrolls"),
+    [(1440, 900, "some", True), (1920, 1080, "some", False), (3840, 2160, "few", False)],
+)
+def test_tiles_are_as_large_as_lets_all_be_seen(stage, open_page, width, height, size, scrolls):
+    ward = stage(16)
+    page = open_page(f"{ward.url}#token={ward.view}", width, height)
+    expect(page.locator(".tile")).to_have_count(16, timeout=20_000)
+    expect(page.locator("#tiles")).to_have_attribute("data-count", size)
+    assert page.evaluate("document.documentElement.scrollHeight > innerHeight") == scrolls
+
+
 def test_by_keyboard_alone(stage, open_page):
     ward = stage(3)
     identity = ward.raise_alert("bed002", Kind.ASYSTOLE, Priority.HIGH, "no QRS of 0.15 mV for 4 s", 3)

@@ -3,9 +3,11 @@
 import os
 import signal
 import time
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import expect
+from tests.browser.cable import Cable
 
 VT, WITHIN = "bed05-vt", 10.0
 
@@ -73,17 +75,72 @@ def test_how_it_looks(demo, open_page, shoot, name, scheme, width, height, where
     shoot(page, f"console-{name}")
 
 
+@contextmanager
+def nobody_is_disturbed(demo):
+    """Ingest and the worker go on as they were: the same processes, at the rate of eight patients, without a loss."""
+    names = ("ingest", "inference")
+    before, pids = counts(demo), {name: demo.component(name) for name in names}
+    began = time.monotonic()
+    yield
+    seconds = time.monotonic() - began
+    grown = {name: value - before[name] for name, value in counts(demo).items()}
+    assert {name: demo.component(name) for name in names} == pids, "same processes, no restart"
+    assert grown["samples"] > 0.8 * 8 * 250 * seconds
+    assert grown["cycles"] > 0.5 * seconds
+    assert grown["windows"] > 0
+    assert grown["lost"] == 0
+
+
+def counts(demo):
+    """What has been counted so far."""
+    return {
+        "samples": demo.total("ingest", "holter_ingest_samples_total"),
+        "lost": sum(
+            demo.total("ingest", f"holter_{name}_total") for name in ("ingest_rejected", "feed_dropped_chunks")
+        ),
+        "cycles": demo.total("inference", "holter_inference_cycle_seconds_count", stage="compute"),
+        "windows": demo.total("inference", "holter_inference_windows_total"),
+    }
+
+
+def shown_as_stale(page):
+    """It says that the connection is lost and how old what it shows is, tile by tile, without a heart rate."""
+    expect(page.locator("#link")).to_have_text("Connection lost", timeout=15_000)
+    expect(page.locator("#trouble")).to_contain_text("Connection lost")
+    expect(page.locator(".tile[data-stale='yes']")).to_have_count(8)
+    expect(page.locator(".tile .age").first).to_contain_text("Last data")
+    assert set(page.locator(".tile .rate").all_inner_texts()) == {"–"}
+
+
+def live_again(page):
+    """It has come back by itself."""
+    expect(page.locator("#link")).to_have_text("Live", timeout=60_000)
+    expect(page.locator("#trouble")).to_be_hidden()
+    expect(page.locator(".tile[data-stale='no']")).to_have_count(8, timeout=20_000)
+
+
 def test_a_killed_console_comes_back_and_disturbed_nobody(demo, open_page):
     page = open_page(demo.url)
     expect(page.locator(".tile[data-stale='no']")).to_have_count(8, timeout=20_000)
-    others = {name: demo.component(name) for name in ("ingest", "inference")}
     console = demo.component("console")
-    os.kill(console["pid"], signal.SIGKILL)
-    expect(page.locator("#link")).to_have_text("Connection lost", timeout=10_000)
-    expect(page.locator("#trouble")).to_contain_text("Connection lost")
-    expect(page.locator(".tile").first).to_have_attribute("data-stale", "yes")
-    expect(page.locator(".tile .age").first).to_contain_text("Last data")
-    expect(page.locator("#link")).to_have_text("Live", timeout=60_000)
-    expect(page.locator(".tile[data-stale='no']").first).to_be_visible(timeout=20_000)
+    with nobody_is_disturbed(demo):
+        os.kill(console["pid"], signal.SIGKILL)
+        shown_as_stale(page)
+        live_again(page)
+        page.wait_for_timeout(5000)
     assert demo.component("console")["pid"] != console["pid"]
-    assert {name: demo.component(name) for name in others} == others, "same processes, no restart"
+
+
+def test_a_cut_network_is_noticed_and_disturbed_nobody(demo, open_page):
+    """Nothing says that it was cut: the page has to see that nothing comes."""
+    cable = Cable(demo.url)
+    try:
+        page = open_page(f"{cable.url}#token={demo.view}")
+        expect(page.locator(".tile[data-stale='no']")).to_have_count(8, timeout=20_000)
+        with nobody_is_disturbed(demo):
+            cable.cut()
+            shown_as_stale(page)
+            cable.mend()
+            live_again(page)
+    finally:
+        cable.close()

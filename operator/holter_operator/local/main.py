@@ -117,7 +117,7 @@ async def _up(runner: Runner, output: Output, state: Path) -> None:
         if link := console_link(where):
             tokens = where["console_tokens"]
             log.info("the ward", open=link, to_acknowledge=f"the token in {shlex.quote(f'{tokens}/acknowledge')}")
-        command = f"holter simulate --state {shlex.quote(str(state))}"
+        command = f"{shlex.quote(sys.argv[0])} simulate --state {shlex.quote(str(state))}"
         log.info("simulated patients", command=command)
         log.info("a refit now", command=f"kill -USR1 {os.getpid()}")
         log.info("Ctrl-C stops it; an edit of the file is followed")

@@ -94,6 +94,7 @@ class Service:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Until `stopping` is set, or a change asks for a new process."""
+        _log.info("compiling", patience="the first start on a machine takes up to a minute, later ones seconds")
         await _compiled(stopping)
         if stopping.is_set():
             return

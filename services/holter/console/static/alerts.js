@@ -36,7 +36,7 @@ export function showAlerts() {
   }
   const waiting = open.filter((alert) => !alert.acknowledged);
   const high = waiting.filter((alert) => alert.priority === "high").length;
-  write(byId("counts"), `${model.patients.size} patients · ${waiting.length} to acknowledge${high ? ` · ${high} high` : ""}`);
+  write(byId("counts"), `${model.patients.size} ${model.patients.size === 1 ? "patient" : "patients"} · ${waiting.length} to acknowledge${high ? ` · ${high} high` : ""}`);
   mark(byId("counts"), "data-high", high ? "yes" : "no");
   document.title = `${high ? `(${high} high) ` : ""}${model.cohort || "Holter"} – Holter`;
 }

@@ -8,7 +8,7 @@ import { ask } from "./session.js";
 import { Sweep } from "./sweep.js";
 import { traceOf } from "./trace.js";
 import { parse } from "./wire.js";
-import { clock, kind, level, signal, span, symbol } from "./words.js";
+import { clock, heartRate, kind, level, signal, span, symbol } from "./words.js";
 
 const EVERY = 5000;
 const MINUTES = { 1: 60, 2: 120, 5: 300 };
@@ -87,7 +87,7 @@ class View {
     mark(this.head, "data-seen", top?.acknowledged ? "yes" : "no");
     mark(this.live.parentElement, "data-stale", stale ? "yes" : "no");
     write(this.state, top ? `${symbol(top)} ${kind(top.kind)} · ${level(top)}${top.acknowledged ? " · ✓ acknowledged" : ""}` : patient ? "✓ No alert" : "Not in the ward now");
-    write(this.rate, stale || !patient || patient.rate === null ? "–" : String(patient.rate));
+    write(this.rate, heartRate(patient ?? {}, alerts, stale));
     write(this.age, stale && patient ? `Last data ${span(age)} ago` : "");
     write(this.facts, patient ? `${signal(patient, alerts, stale)} · quality ${patient.quality?.toFixed(2) ?? "not known"} · score ${patient.score ?? "not known"}` : "");
     this.none.hidden = alerts.length > 0;

@@ -4,12 +4,13 @@ import { byId, make, mark, write } from "./dom.js";
 import { alertsByDevice, byUrgency, freshness, model } from "./model.js";
 import { Sweep } from "./sweep.js";
 import { forget, traceOf } from "./trace.js";
-import { byName, kind, level, signal, span, symbol } from "./words.js";
+import { byName, heartRate, kind, level, signal, span, symbol } from "./words.js";
 
 const SETTLE = 1000; // ms between two orders: a tile must not run away from a finger
 const AT_ONCE = 50; // tiles written in one frame: laying out 200 takes most of the time that a frame has
 const tiles = new Map();
 let waiting = [];
+let fitted = ""; // number of tiles and size of the window that their size was chosen for
 let order = "urgency";
 let ordered = 0;
 
@@ -52,7 +53,7 @@ class Tile {
     write(this.more, alerts.length > 1 ? `+${alerts.length - 1}` : "");
     write(this.seen, top?.acknowledged ? "✓ acknowledged" : "");
     write(this.reason, top ? top.reason : "");
-    write(this.rate, stale || patient.rate === null ? "–" : String(patient.rate));
+    write(this.rate, heartRate(patient, alerts, stale));
     write(this.quality, signal(patient, alerts, stale));
     write(this.age, stale ? `Last data ${span(age)} ago` : "");
   }
@@ -85,8 +86,8 @@ export function showWard() {
   waiting = [...alerts.keys(), ...[...model.patients.keys()].filter((id) => !alerts.has(id))];
   if (!more) showSome();
   byId("empty").hidden = model.patients.size > 0;
-  byId("tiles").dataset.count = model.patients.size <= 12 ? "few" : model.patients.size <= 48 ? "some" : "many";
   if (performance.now() - ordered > SETTLE) arrange(alerts);
+  fit();
 }
 
 function showSome() {
@@ -96,6 +97,20 @@ function showSome() {
     if (patient) tiles.get(id)?.show(patient, alerts.get(id) ?? []);
   }
   if (waiting.length > 0) requestAnimationFrame(showSome);
+}
+
+/** The largest tiles that are all in sight at once; where none are, by their number. Looks only after a change of size. */
+function fit() {
+  const list = byId("tiles"), count = list.children.length, key = [count, innerWidth, innerHeight].join();
+  if (key === fitted || list.offsetParent === null) return;
+  fitted = key;
+  const below = document.querySelector("footer").offsetHeight + parseFloat(getComputedStyle(byId("ward")).paddingBottom);
+  const room = innerHeight - list.getBoundingClientRect().top - scrollY - below;
+  const fits = (size) => {
+    list.dataset.count = size;
+    return list.offsetHeight <= room;
+  };
+  if (!["few", "some"].some(fits)) list.dataset.count = count <= 12 ? "few" : count <= 48 ? "some" : "many";
 }
 
 function arrange(alerts) {

@@ -47,6 +47,13 @@ export function clock(ms) {
   return new Date(ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 }
 
+/** The heart rate, or a dash: for what is old, and where no QRS complex is there to be counted, whatever was counted. */
+const NOTHING_TO_COUNT = ["ventricular_fibrillation", "asystole", "ecg_lost", "lead_off"];
+export function heartRate({ rate }, alerts, stale) {
+  const without = alerts.some((alert) => alert.active && NOTHING_TO_COUNT.includes(alert.kind));
+  return stale || without || rate === null || rate === undefined ? "–" : String(rate);
+}
+
 const WITHOUT = ["lead_off", "ecg_lost", "no_data"];
 
 /** The signal in words: what an open alert says of it, else its quality. */
