@@ -25,6 +25,8 @@ KILLS = int(os.environ.get("HOLTER_KILLS") or 3)
 OUTAGE = float(os.environ.get("HOLTER_OUTAGE") or 45)
 FRESH = 3.0
 """Seconds that a claim is believed: a shard counts as without a worker so much later than it is."""
+HALF_SAMPLE = 2_000
+"""µs"""
 RHYTHMS = (*("resting",) * 23, "vt")
 VT = "ventricular_tachycardia"
 LETHAL = {VT, "ventricular_fibrillation"}
@@ -75,17 +77,25 @@ def revisions(influx, since):
 
 
 def assert_windows(influx, sent, prefix, seconds):
-    scored = revisions(influx, sent.base - MICROSECONDS)
-    short = {}
+    scored, wrong = revisions(influx, sent.base - MICROSECONDS), {}
     for i in range(PATIENTS):
         t0 = sent.base + i * MICROSECONDS // PATIENTS
-        first, last = -(-t0 // MICROSECONDS), (t0 + seconds * MICROSECONDS) // MICROSECONDS
-        wanted = [end for end in range(first + 10, last + 1 - LOOKAHEAD) if end % 5 == 0]
+        wanted = ends(t0, t0 + seconds * MICROSECONDS)
         device_id = f"{prefix}-{i:06d}"
         if scored.get(device_id, 0) != len(wanted):
-            found = influx.times("ecg_score", "revision", device_id)
-            short[device_id] = [end - first for end in wanted if end * MICROSECONDS not in found]
-    assert short == {}, f"of {PATIENTS} patients {len(short)} lack windows: seconds after their first"
+            found = {time // MICROSECONDS for time in influx.times("ecg_score", "revision", device_id)}
+            # A second that lacks less than half a sample is whole, or not.
+            more = found - ends(t0 - HALF_SAMPLE, t0 + seconds * MICROSECONDS + HALF_SAMPLE)
+            if wanted - found or more:
+                start = t0 // MICROSECONDS
+                wrong[device_id] = {"lacks": [e - start for e in wanted - found], "more": [e - start for e in more]}
+    assert wrong == {}, f"of {PATIENTS} patients {len(wrong)} lack windows or have more: seconds after their first"
+
+
+def ends(start, stop):
+    """Of the windows that a device has which sends from `start` to `stop`, µs; in seconds."""
+    first, last = -(-start // MICROSECONDS), stop // MICROSECONDS
+    return {end for end in range(first + 10, last + 1 - LOOKAHEAD) if end % 5 == 0}
 
 
 def assert_chunks(influx, sent, prefix, seconds):
