@@ -37,10 +37,10 @@ RUN /opt/build/bin/pip --python /opt/holter/bin/python install --quiet --no-comp
 
 
 FROM python AS services-packages
-# Machine code for any CPU of the architecture: as fast here as for this very one (docs/decisions.md), and it is found on every node.
-ENV NUMBA_CACHE_DIR=/opt/holter/numba NUMBA_CPU_NAME=generic
+ENV NUMBA_CACHE_DIR=/opt/holter/numba
 COPY --from=wheel /opt/build /opt/build
 COPY locks/services.txt /locks/
+# Machine code for any node, with AVX2 or without, is compiled last (holter/model/jit.py).
 # Libraries' own tests are a tenth of the image.
 RUN --mount=type=cache,target=/tmp/.cache/pip \
     python -m venv --without-pip /opt/holter \
@@ -49,6 +49,7 @@ RUN --mount=type=cache,target=/tmp/.cache/pip \
 COPY --from=wheel /wheels /wheels
 RUN /opt/build/bin/pip --python /opt/holter/bin/python install --quiet --no-compile --no-deps --no-index /wheels/*.whl \
     && python -m compileall -q --invalidation-mode unchecked-hash /opt/holter/lib \
+    && NUMBA_CPU_NAME=generic python -c "from holter.inference.warm import warm; warm()" \
     && python -c "from holter.inference.warm import warm; warm()"
 
 
@@ -61,7 +62,7 @@ CMD ["holter", "--help"]
 
 FROM python AS services
 LABEL org.opencontainers.image.title="holter-services" org.opencontainers.image.licenses="Apache-2.0"
-ENV NUMBA_CACHE_DIR=/opt/holter/numba NUMBA_CPU_NAME=generic
+ENV NUMBA_CACHE_DIR=/opt/holter/numba
 COPY --from=services-packages /opt/holter /opt/holter
 USER 10001:10001
 CMD ["holter", "--help"]

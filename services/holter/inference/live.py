@@ -18,9 +18,10 @@ from holter.batch.chunks import NONE, Chunks
 from holter.chunk import MICROSECONDS
 from holter.feed.client import ROOM, Feed
 from holter.feed.wire import Beat
+from holter.inference.past import WARM_UP
 from holter.inference.shards import PATIENCE, Duty
 from holter.inference.telemetry import Telemetry
-from holter.inference.worker import WARM_UP, Worker
+from holter.inference.worker import Worker
 from holter.store.protocol import ChunkPage, StoreRefusedError, StoreUnavailableError
 
 CYCLE = 0.25

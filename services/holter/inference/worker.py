@@ -5,7 +5,6 @@ the same chunks, and a crash after it delivers from the outbox.
 """
 
 import time
-from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,24 +19,20 @@ from holter.inference.decision.life import Life
 from holter.inference.engine import Engine
 from holter.inference.errands import Errands
 from holter.inference.outbox import Outbox
+from holter.inference.past import REMEMBER, WARM_UP, Recalled, after_restart, in_order, recall
 from holter.inference.silence import silent_devices
 from holter.inference.telemetry import Telemetry
 from holter.model.pipeline import Model
 from holter.store.protocol import Baseline, ChunkPage, Store, StoreUnavailableError
 
-WARM_UP = 150.0
-"""Seconds of arrivals that are read again at start: filters, levels and persistence find their state."""
 PAGE = 50_000
 """Chunks that are read at once at most."""
 BASELINES_EVERY = 60.0
-REMEMBER = 24 * 3600.0
 LAGGING = 3.0
 """Seconds that the newest chunk of a batch may be old; beyond it this worker does not keep up, and nobody is silent."""
 AUDIT, AUDIT_GRACE = 15.0, 5.0
 """Seconds of arrivals that an audit looks at, but for the newest: those the feed may be about to bring."""
 BASELINE_VALID = 24 * 3600 * MICROSECONDS
-_CURSOR_STEP = 100_000
-"""µs of the wall clock: how closely a cursor is placed in time."""
 _log = structlog.get_logger()
 
 
@@ -60,25 +55,6 @@ class Parts:
     life: Life
     decision: Decision
     telemetry: Telemetry
-
-
-@dataclass(frozen=True, slots=True)
-class Recalled:
-    """What the store knows of some shards' past.
-
-    Attributes:
-        shards: which.
-        cursor: from where chunks are to be read.
-        judged: about when (wall clock, µs) the last chunk came that has been judged before; 0 when that is not known.
-        baselines: by device.
-        events: alerts of the last day.
-    """
-
-    shards: frozenset[int]
-    cursor: int
-    judged: int
-    baselines: dict[str, Baseline]
-    events: tuple[AlertEvent, ...]
 
 
 class Worker:
@@ -140,7 +116,7 @@ class Worker:
         own = self._parts.outbox.open_alerts()
         since = round((self._clock() - REMEMBER) * MICROSECONDS)
         known = {event.id: event for event in (*self._parts.outbox.recent(since), *own)}
-        self._parts.life.restore(_in_order(e for e in known.values() if shard_of(e.device_id) in self._shards))
+        self._parts.life.restore(in_order(e for e in known.values() if shard_of(e.device_id) in self._shards))
 
     def recall(self, shards: Collection[int], warm_up: float = WARM_UP) -> Recalled:
         """Ask the store what it knows of these shards.
@@ -152,21 +128,9 @@ class Worker:
         Raises:
             StoreUnavailableError: try again.
         """
-        store, now = self._parts.store, self._clock()
-        cursor = store.cursor_at(round((now - warm_up) * MICROSECONDS))
-        judged = 0
-        if self._cursor is None:  # a new process: what its last life had read counts
-            resume = self._parts.outbox.cursor()
-            cursor = cursor if resume is None else min(resume, cursor)
-            judged = self._judged_until(resume, cursor, now)
-        since = round((now - REMEMBER) * MICROSECONDS)
-        return Recalled(
-            frozenset(shards),
-            cursor,
-            judged,
-            {baseline.device_id: baseline for baseline in store.read_baselines(shards)},
-            tuple(event for event in store.read_alerts(since) if shard_of(event.device_id) in shards),
-        )
+        parts, now = self._parts, self._clock()
+        known = recall(parts.store, shards, now, warm_up)
+        return known if self._cursor is not None else after_restart(known, parts.store, parts.outbox.cursor(), now)
 
     def resume(self, recalled: Recalled) -> None:
         """Go on with shards from what the store knows of them, and from what this worker itself has decided."""
@@ -183,7 +147,7 @@ class Worker:
         known = {event.id: event for event in recalled.events}
         mine = (*parts.outbox.recent(since), *parts.outbox.open_alerts())
         known |= {event.id: event for event in mine if shard_of(event.device_id) in recalled.shards}
-        events = _in_order(event for event in known.values() if not parts.engine.knows(event.device_id))
+        events = in_order(event for event in known.values() if not parts.engine.knows(event.device_id))
         parts.life.restore(events)
         self._known = {event.id for event in recalled.events}
         told = {event.id for event in mine}
@@ -214,7 +178,7 @@ class Worker:
         self._unsaid = [e for e in self._unsaid if shard_of(e.device_id) not in shards]
         self.quiet -= frozenset(shards)
         own = {event.id for event in parts.outbox.recent(0)}
-        news = _in_order(
+        news = in_order(
             e for e in told if shard_of(e.device_id) in shards and e.id not in self._known and e.id not in own
         )
         parts.life.restore(news)
@@ -243,14 +207,6 @@ class Worker:
         for device_id in [d for d in self._baselines if shard_of(d) in shards]:
             del self._baselines[device_id]
         _log.info("released", shards=len(shards), devices=len(leaving))
-
-    def _judged_until(self, resume: int | None, cursor: int, now: float) -> int:
-        """About when (wall clock, µs) the chunk came that `resume` stands before; 0 when nothing is read twice."""
-        if resume is None or resume <= cursor:
-            return 0
-        times = range(round((now - WARM_UP) * MICROSECONDS), round(now * MICROSECONDS), _CURSOR_STEP)
-        found = bisect_left(times, resume, key=self._parts.store.cursor_at)
-        return times[found - 1] if found else 0
 
     def use(self, model: Model | None, trained_at: float) -> None:
         """Swap the model, between two cycles; None leaves the ordered score alone at work."""
@@ -415,7 +371,3 @@ class Worker:
         engine = self._parts.engine
         payloads = engine.checkpoints(device_ids)
         return [Baseline(d, engine.newest(d), payload) for d, payload in zip(device_ids, payloads, strict=True)]
-
-
-def _in_order(events: Iterable[AlertEvent]) -> tuple[AlertEvent, ...]:
-    return tuple(sorted(events, key=lambda e: (e.decided_at, e.id)))
