@@ -86,6 +86,15 @@ class Chunks:
         """Those that `mask`, shape (n,), is true of; the samples are shared."""
         return type(self)(self.head[mask], self.samples)
 
+    def apart(self) -> Self:
+        """The same, holding on to no samples but its own."""
+        head = self.head.copy()
+        lengths = head["n"].astype(np.int64)
+        begin = np.cumsum(lengths) - lengths
+        places = np.repeat(head["start"] - begin, lengths) + np.arange(lengths.sum())
+        head["start"] = begin
+        return type(self)(head, self.samples[places])
+
     def of_shards(self, shards: Collection[int]) -> NDArray[np.bool_]:
         """Which are of these shards, shape (n,)."""
         wanted = np.zeros(SHARDS, np.bool_)

@@ -43,10 +43,12 @@ class Claim:
     Attributes:
         held: shards that it judges.
         at: when it was heard of, in this process's monotonic seconds.
+        leaving: since when it has been about to end, in the same; None when it is not.
     """
 
     held: frozenset[int]
     at: float
+    leaving: float | None = None
 
 
 def parse_peers(text: str) -> tuple[Address, ...]:
@@ -260,4 +262,5 @@ class Feed:
         for peer in peers:
             known, at = self.claims.get(peer.ordinal), now - peer.age
             if known is None or at > known.at:
-                self.claims[peer.ordinal] = Claim(peer.held, at)
+                since = at if known is None or known.leaving is None else known.leaving
+                self.claims[peer.ordinal] = Claim(peer.held, at, None if peer.replicas else since)

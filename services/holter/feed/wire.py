@@ -50,7 +50,7 @@ class Beat:
 
     Attributes:
         ordinal: its own.
-        replicas: how many workers it believes there are.
+        replicas: how many workers it believes there are; 0 when it is about to end, and others are to take its shards.
         wanted: shards whose chunks are to be sent to it.
         held: shards that it judges as they come.
     """

@@ -20,6 +20,7 @@ from holter.feed.client import ROOM, Feed
 from holter.feed.wire import Beat
 from holter.inference.past import WARM_UP
 from holter.inference.shards import PATIENCE, Duty
+from holter.inference.standby import Standby
 from holter.inference.telemetry import Telemetry
 from holter.inference.worker import Worker
 from holter.store.protocol import ChunkPage, StoreRefusedError, StoreUnavailableError
@@ -46,6 +47,10 @@ STORE_PATIENCE = 5.0
 SETTLE = 2.0
 """After a loss the feed is judged no further before a read of the store that began this much later: a jump would make
 holes of what is about to come. Ingest brings the store within a second what it has accepted."""
+LINGER = 12.0
+"""Seconds that a worker which is told to end goes on at most, until others judge its shards."""
+HELD = 10 * ROOM
+"""Chunks that are kept back at most."""
 PAGE = 5_000
 """Chunks judged in one turn: half a second of work, in which the feed waits."""
 _log = structlog.get_logger()
@@ -84,6 +89,9 @@ class Live:
         self._joining: dict[int, float] = {}  # since when: not judged by the feed before the store has been read
         self._mine: frozenset[int] = frozenset()
         self._held = NONE  # of shards that are joining
+        self._standby = Standby(WARM_TAKEOVER)
+        self._warm: frozenset[int] = frozenset()  # joining, and what came before is among what is held
+        self._left_at: float | None = None
         self._unheard: dict[int, float] = {}  # gained since when: it is not known yet who else holds them
         self._leaving: dict[int, float] = {}  # nobody else holds them since then: what they have told is to be read
         self._answered = self._cycled = clock()
@@ -101,6 +109,17 @@ class Live:
         if self.store_fault is not None and not (self._feed and self._fed and self._feed.whole):
             return self.store_fault
         return None
+
+    def may_end(self) -> bool:
+        """Told to end: go on until others judge what this worker does, for a while. To be asked after each cycle."""
+        if self._feed is None or not self._feed.claims:
+            return True
+        now = self._clock()
+        self._left_at = self._left_at or now
+        if now - self._left_at < LINGER and not self._duty.is_relieved(now, self._feed.claims):
+            return False
+        self._feed.say(Beat(self._duty.ordinal, 0, frozenset(), frozenset()))
+        return True
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -126,8 +145,8 @@ class Live:
             if task.done():
                 task.result()
         await self._wake_up()
-        await self._decide()
         self._notice_loss()
+        await self._decide()
         fed = self._sorted_out(self._feed.take()) if self._feed is not None else NONE
         async with self._turn:
             await asyncio.to_thread(self._step, first, fed)
@@ -162,6 +181,11 @@ class Live:
         mine = self._duty.decide(now, claims, since)
         gained, lost = mine - self._mine, self._mine - mine
         self._mine = mine
+        if gained:
+            self._warm |= self._standby.warm(gained, now)
+            self._held = Chunks.join([self._standby.take(gained), self._held])
+        if self._fed:
+            self._standby.stand_by(self._duty.standing_by() if self._left_at is None else (), now)
         if gained:
             _log.info("shards_gained", shards=sorted(gained))
             self._joining |= dict.fromkeys(gained, now)
@@ -216,6 +240,7 @@ class Live:
         now = self._clock()
         if self._feed.lost_at != self._lost_at:
             self._lost_at = self._feed.lost_at
+            self._standby.lost(now)
             self._settles = self._lost_at + SETTLE
         if self._settles is not None and (self.store_fault or now - self._settles > STORE_PATIENCE):
             self._settles = None  # there is nothing to wait for
@@ -227,14 +252,17 @@ class Live:
         chunks = Chunks.join([self._held, fed])
         waiting = chunks.of_shards(self._mine if self._settles is not None else self._joining)
         held = chunks.where(waiting)
-        self._held = Chunks(held.head[-ROOM:], held.samples) if len(held) else NONE
-        return chunks.where(chunks.of_shards(self._mine) & ~waiting)
+        self._held = Chunks(held.head[-HELD:], held.samples) if len(held) else NONE
+        mine = chunks.of_shards(self._mine)
+        self._standby.keep(chunks.where(~mine), time.time())
+        return chunks.where(mine & ~waiting)
 
     def _tell(self) -> None:
         live = self._mine - self._joining.keys()
         if self._feed is not None:
-            wanted = self._mine if self._fed else frozenset[int]()
-            self._feed.say(Beat(self._duty.ordinal, self._duty.replicas, wanted, live))
+            wanted = self._mine | self._standby.shards if self._fed else frozenset[int]()
+            replicas = self._duty.replicas if self._left_at is None else 0
+            self._feed.say(Beat(self._duty.ordinal, replicas, wanted, live))
         claims = self._feed.claims if self._feed else {}
         listening = self._feed is not None and self._feed.listening_since is not None
         self._telemetry.unowned(self._duty.unowned(self._clock(), live, claims, listening=listening))
@@ -267,6 +295,9 @@ class Live:
                 return True
             await self._in_turn(partial(worker.resume, recalled))
             self._unrecalled -= unrecalled
+            for shard in unrecalled & self._warm & self._joining.keys():
+                del self._joining[shard]
+            self._warm -= unrecalled
             self._answered = self._clock()
         if worker.cursor is None:
             return False

@@ -101,7 +101,7 @@ class Service:
         self._deliver()
         async with self.live.running():
             self._fault = None
-            while not stopping.is_set() and not self._restart:
+            while not self._restart and not (stopping.is_set() and self.live.may_end()):
                 began = time.monotonic()
                 await self.live.cycle(self._refresh)
                 self._last_cycle = time.monotonic()
@@ -109,6 +109,8 @@ class Service:
                 if self._delivery is not None and self._delivery.done():
                     self._delivery.result()
                 await _sleep(CYCLE - (time.monotonic() - began), stopping)
+                if stopping.is_set():
+                    await asyncio.sleep(CYCLE)
         await asyncio.to_thread(self.worker.write_baselines)
         if self._delivery is not None:
             self._delivery.cancel()

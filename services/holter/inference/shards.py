@@ -55,12 +55,15 @@ class Duty:
             listening_since: since when claims have been heard without a break; None when they are not, and then nobody
                 is taken to be gone.
         """
+        left: dict[int, float] = {}
         for claim in self._others(claims).values():
             for shard in claim.held:
                 self._seen[shard] = max(self._seen.get(shard, claim.at), claim.at)
+                if claim.leaving is not None:
+                    left[shard] = claim.leaving
         own = frozenset(shards_of(self.ordinal, self.replicas))
         kept = {s for s in self.mine - own if not self._is_better_held(s, now, claims)}
-        taken = {s for s in range(SHARDS) if s not in own and self._is_orphan(s, now, listening_since)}
+        taken = {s for s in range(SHARDS) if s not in own and self._is_orphan(s, now, listening_since, left)}
         self.mine = own | kept | taken
         return self.mine
 
@@ -68,6 +71,17 @@ class Duty:
         """Shards that another worker has lately said to hold."""
         fresh = (claim.held for claim in self._others(claims).values() if now - claim.at < FRESH)
         return frozenset[int]().union(*fresh)
+
+    def standing_by(self) -> frozenset[int]:
+        """Shards that this worker is the first to take when their owner is gone."""
+        if self.replicas == 1 or self.ordinal >= self.replicas:
+            return frozenset()
+        return frozenset(shards_of((self.ordinal - 1) % self.replicas, self.replicas)) - self.mine
+
+    def is_relieved(self, now: float, claims: Mapping[int, Claim]) -> bool:
+        """Whether this worker may end: others who stay judge all that it does, or there are none."""
+        staying = [c for c in self._others(claims).values() if c.leaving is None and now - c.at < FRESH]
+        return not staying or self.mine <= frozenset[int]().union(*(claim.held for claim in staying))
 
     def unowned(self, now: float, live: Collection[int], claims: Mapping[int, Claim], *, listening: bool) -> int:
         """How many shards nobody judges, as far as can be seen from here.
@@ -94,12 +108,17 @@ class Duty:
     def _is_better_held(self, shard: int, now: float, claims: Mapping[int, Claim]) -> bool:
         ours = self._distance(self.ordinal, shard)
         return any(
-            shard in claim.held and now - claim.at < FRESH and self._distance(ordinal, shard) < ours
+            shard in claim.held
+            and claim.leaving is None
+            and now - claim.at < FRESH
+            and self._distance(ordinal, shard) < ours
             for ordinal, claim in self._others(claims).items()
         )
 
-    def _is_orphan(self, shard: int, now: float, listening_since: float | None) -> bool:
+    def _is_orphan(self, shard: int, now: float, listening_since: float | None, left: Mapping[int, float]) -> bool:
         if listening_since is None:
             return False
+        if shard in left:  # its worker judges until another does: the standby need not wait
+            return now - left[shard] >= PATIENCE * (self._distance(self.ordinal, shard) - 1)
         since = max(self._seen.get(shard, listening_since), listening_since)
         return now - since >= PATIENCE * self._distance(self.ordinal, shard)

@@ -1,17 +1,18 @@
 """The two strands: what is judged when, with a worker that only takes notes."""
 
 import asyncio
+import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from holter.batch.chunks import NONE, Chunks
-from holter.chunk import MICROSECONDS, Chunk
+from holter.chunk import MICROSECONDS, Chunk, shard_of
 from holter.feed.client import Claim
 from holter.inference import live
 from holter.inference.live import Live
-from holter.inference.shards import Duty
+from holter.inference.shards import PATIENCE, Duty
 from holter.store.protocol import ChunkPage, StoreUnavailableError
 
 
@@ -207,6 +208,57 @@ async def test_one_that_was_frozen_begins_again_where_another_stood_in(replicas,
         assert ("release" in pair.worker.notes) == begins_again
         await pair.until(lambda: pair.held)
         assert pair.worker.notes.count("resume") == 1 + begins_again
+
+
+async def test_a_standby_takes_over_from_what_it_has_kept():
+    device = next(name for name in map(str, range(1000)) if shard_of(name) >= 32)
+    pair = Pair(replicas=2)
+
+    def of_the_other(seq):
+        arrived = round(time.time() * MICROSECONDS)
+        return Chunk(device, seq * MICROSECONDS, 250.0, np.full(250, seq, np.int16), seq, 0, arrived)
+
+    async with pair.live.running():
+        for second in range(26):  # the other is there
+            pair.feed.claims, pair.feed.listening_since = {1: Claim(frozenset(range(32, 64)), pair.now)}, 100.0
+            pair.feed.chunks = [of_the_other(second)]
+            await pair.live.cycle(lambda: None)
+            pair.now += 1
+        await pair.until(lambda: pair.held == frozenset(range(32)))
+        assert pair.feed.said[-1].wanted == frozenset(range(64))
+        assert not [n for n in pair.worker.notes if n[0] == "fed"], "they are the other's"
+        pair.worker.fetch = lambda limit: pytest.fail("the store need not be read")
+        for _ in range(round(PATIENCE)):  # a jump would be a freeze of its own
+            await pair.live.cycle(lambda: None)
+            pair.now += 1
+        await pair.until(lambda: pair.held == frozenset(range(64)))
+        await pair.until(lambda: ("fed", 25) in pair.worker.notes)
+    assert [n for n in pair.worker.notes if n[0] == "fed"] == [("fed", second) for second in range(26)]
+
+
+async def test_one_that_is_told_to_end_says_so_and_goes_on_until_another_judges():
+    pair = Pair(replicas=2)
+    async with pair.live.running():
+        await pair.until(lambda: pair.held)
+        pair.feed.claims = {1: Claim(frozenset(range(32, 64)), pair.now)}
+        assert not pair.live.may_end()
+        await pair.live.cycle(lambda: None)
+        assert pair.feed.said[-1].replicas == 0
+        assert pair.held == frozenset(range(32)), "it goes on"
+        pair.feed.claims = {1: Claim(frozenset(range(64)), pair.now)}
+        assert pair.live.may_end()
+        assert pair.held == frozenset()
+
+
+async def test_one_that_is_told_to_end_does_not_wait_for_ever():
+    pair = Pair(replicas=2)
+    async with pair.live.running():
+        await pair.until(lambda: pair.held)
+        for _ in range(2):
+            pair.feed.claims = {1: Claim(frozenset(range(32, 64)), pair.now)}
+            assert pair.live.may_end() == (pair.now > 110)
+            pair.now += live.LINGER
+        assert Pair(replicas=1).live.may_end(), "alone"
 
 
 async def test_while_another_holds_a_shard_it_is_kept_quiet_of_and_then_what_the_other_told_is_read():

@@ -14,7 +14,7 @@ class Cohort:
 
     def __init__(self, *ordinals, replicas, joins=1.0):
         self.now, self.joins = 0.0, joins
-        self.duties, self.since, self.frozen = {}, {}, set()
+        self.duties, self.since, self.frozen, self.leaving = {}, {}, set(), {}
         self.beats = {}
         for ordinal in ordinals:
             self.start(ordinal, replicas)
@@ -25,6 +25,11 @@ class Cohort:
 
     def stop(self, ordinal):
         del self.duties[ordinal]
+        self.leaving.pop(ordinal, None)
+
+    def leave(self, ordinal):
+        """It is told to end, and goes on until it is relieved."""
+        self.leaving[ordinal] = self.now
 
     def live(self, ordinal):
         return frozenset(s for s, at in self.since[ordinal].items() if self.now - at >= self.joins)
@@ -33,14 +38,18 @@ class Cohort:
         """Yields after each step the shards that nobody judges."""
         for _ in range(round(seconds / STEP)):
             self.now += STEP
-            for ordinal, duty in self.duties.items():
+            for ordinal, duty in tuple(self.duties.items()):
                 if ordinal in self.frozen:
+                    continue
+                if ordinal in self.leaving and duty.is_relieved(self.now, dict(self.beats)):
+                    self.stop(ordinal)
+                    self.beats[ordinal] = Claim(frozenset(), self.now, self.now)
                     continue
                 mine = duty.decide(self.now, dict(self.beats), 0.0)
                 since = self.since[ordinal]
                 self.since[ordinal] = {s: since.get(s, self.now) for s in mine}
                 if self.now % 1 == 0:
-                    self.beats[ordinal] = Claim(self.live(ordinal), self.now)
+                    self.beats[ordinal] = Claim(self.live(ordinal), self.now, self.leaving.get(ordinal))
             active = [o for o in self.duties if o not in self.frozen]
             yield frozenset(range(SHARDS)).difference(*(self.live(o) for o in active))
 
@@ -111,6 +120,38 @@ def test_one_to_three_to_two_nothing_is_unowned():
     cohort.duties[0].replicas = cohort.duties[1].replicas = 2
     assert cohort.longest_unowned(20) == 0
     assert [len(d.mine) for d in cohort.duties.values()] == [32, 32]
+
+
+@pytest.mark.parametrize("replicas", [2, 3, 5])
+def test_one_that_is_told_to_end_goes_on_until_its_standby_judges(replicas):
+    cohort = Cohort(*range(replicas), replicas=replicas)
+    cohort.settle()
+    for ordinal in range(replicas):  # a rolling restart
+        cohort.leave(ordinal)
+        assert cohort.longest_unowned(6) == 0
+        assert ordinal not in cohort.duties, "its standby did not wait for its silence"
+        assert frozenset(shards_of(ordinal, replicas)) <= cohort.duties[(ordinal + 1) % replicas].mine
+        cohort.start(ordinal, replicas)
+        assert cohort.longest_unowned(10) == 0
+    assert all(d.mine == frozenset(shards_of(o, replicas)) for o, d in cohort.duties.items())
+
+
+def test_three_become_two_by_one_that_is_told_to_end():
+    cohort = Cohort(0, 1, 2, replicas=3, joins=3.0)
+    cohort.settle()
+    cohort.leave(2)
+    cohort.duties[0].replicas = cohort.duties[1].replicas = cohort.duties[2].replicas = 2
+    assert cohort.longest_unowned(20) == 0
+    assert [len(d.mine) for d in cohort.duties.values()] == [32, 32]
+
+
+def test_all_are_told_to_end_and_nobody_waits():
+    cohort = Cohort(0, 1, 2, replicas=3)
+    cohort.settle()
+    for ordinal in range(3):
+        cohort.leave(ordinal)
+    cohort.settle(3)
+    assert not cohort.duties
 
 
 def test_who_does_not_hear_takes_nobody_to_be_gone():

@@ -12,7 +12,6 @@ from holter.chunk import Chunk
 from holter.packed import of
 from holter.store import arrival
 from holter.store.arrival import Arrival, Memory, Span, Stretch
-from holter.store.recent import Recent
 from holter.store.rows import Table
 
 SECOND = 1_000_000
@@ -92,16 +91,3 @@ def test_other_shards_and_unknown_cursors_get_all_there_is():
     assert memory.fresh([0, 1], cursor, [at(5)]) == [at(5)]
     memory.advance([0], cursor, [at(6)])
     assert memory.fresh([0], cursor, [at(5)]) == [at(5)]
-
-
-@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
-def test_recent_tells_repeated_from_conflicting(order):
-    recent = Recent(size=2)
-    batch = [chunk("a", 0, 1), chunk("a", 0, 1), chunk("a", 0, 2)]
-    sifted = recent.sift(of([batch[i] for i in order]))
-    assert (len(sifted.new), len(sifted.repeated) + len(sifted.conflicts)) == (1, 2)
-    recent.add([sifted.rows[i] for i in sifted.new])
-    first = of([batch[order[0]]])
-    assert recent.sift(first).repeated == [0]
-    recent.add(recent.sift(of([chunk("b", 0), chunk("c", 0)])).rows)
-    assert recent.sift(first).new == [0]

@@ -1,6 +1,7 @@
 """What a store remembers of what it wrote."""
 
 import numpy as np
+import pytest
 
 from holter.chunk import MICROSECONDS, Chunk
 from holter.packed import of
@@ -21,6 +22,12 @@ def test_new_repeated_and_conflicting_chunks_are_told_apart():
     assert (sifted.new, sifted.repeated, sifted.conflicts) == ([1], [0, 2], [])
     sifted = recent.sift(batch(1, 3, value=2))
     assert (sifted.new, sifted.repeated, sifted.conflicts) == ([1], [], [0])
+
+
+@pytest.mark.parametrize("values", [(1, 1, 2), (2, 1, 1)])
+def test_within_a_batch_too(values):
+    sifted = Recent().sift(of([next(iter(batch(0, value=value))) for value in values]))
+    assert (len(sifted.new), len(sifted.repeated) + len(sifted.conflicts)) == (1, 2)
 
 
 def test_nothing_is_remembered_before_it_is_added():
