@@ -253,9 +253,8 @@ class Live:
         waiting = chunks.of_shards(self._mine if self._settles is not None else self._joining)
         held = chunks.where(waiting)
         self._held = Chunks(held.head[-HELD:], held.samples) if len(held) else NONE
-        mine = chunks.of_shards(self._mine)
-        self._standby.keep(chunks.where(~mine), time.time())
-        return chunks.where(mine & ~waiting)
+        self._standby.keep(fed.where(fed.of_shards(self._standby.shards)), time.time())
+        return chunks.where(chunks.of_shards(self._mine) & ~waiting)
 
     def _tell(self) -> None:
         live = self._mine - self._joining.keys()

@@ -73,10 +73,10 @@ class Duty:
         return frozenset[int]().union(*fresh)
 
     def standing_by(self) -> frozenset[int]:
-        """Shards that this worker is the first to take when their owner is gone."""
+        """Shards that this worker is the first to take when their owner is gone, taken already or not."""
         if self.replicas == 1 or self.ordinal >= self.replicas:
             return frozenset()
-        return frozenset(shards_of((self.ordinal - 1) % self.replicas, self.replicas)) - self.mine
+        return frozenset(shards_of((self.ordinal - 1) % self.replicas, self.replicas))
 
     def is_relieved(self, now: float, claims: Mapping[int, Claim]) -> bool:
         """Whether this worker may end: others who stay judge all that it does, or there are none."""
