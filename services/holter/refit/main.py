@@ -29,6 +29,8 @@ from holter.window import WindowScores
 
 log = structlog.get_logger()
 
+MOVED = 1.0
+"""Shift of a feature's median that is told, in z: as much as lies between two windows of one population."""
 Clock = Callable[[], datetime]
 
 
@@ -74,6 +76,10 @@ def refit(
         log.warning("too few windows", windows=meta["windows"], usable=meta["usable"], needed=options.min_windows)
         return Candidate(json.dumps({**meta, "format": artifact.FORMAT, "sha256": None}, indent=1), None)
     npz, text = artifact.save(trained.model, meta)
+    shift = trained.numbers["populationShift"]
+    moved = {name: z for name, z in shift.items() if abs(z) > MOVED} if isinstance(shift, dict) else {}
+    if moved:
+        log.warning("the population has moved", features=moved, limit=MOVED, since_revision=meta["currentRevision"])
     log.info("trained", **{key: meta[key] for key in ("windows", "usable", "kept", "devices", "flagRate")})
     return Candidate(text, npz)
 

@@ -12,7 +12,7 @@ from holter.model.calibrate import calibrate
 from holter.model.fit import MIN_ROWS, FitSettings, fit
 from holter.model.fusion import fuse
 from holter.model.pipeline import Model, select
-from holter.model.spec import FeatureSpec
+from holter.model.spec import FeatureSpec, standardise
 from holter.signal.quality import GOOD
 from holter.window import WindowScores
 
@@ -89,9 +89,20 @@ def train(
     if current:
         then = fuse(current.score(select(windows.names, features, current.names)), ordered)
         numbers |= _described(then, current.threshold, "currentFlagRate", "currentScoreQuantiles")
+        numbers["populationShift"] = population_shift(model, current)
     else:
-        numbers |= {"currentFlagRate": None, "currentScoreQuantiles": None}
+        numbers |= {"currentFlagRate": None, "currentScoreQuantiles": None, "populationShift": None}
     return Trained(model, numbers)
+
+
+def population_shift(model: Model, current: Model) -> dict[str, float]:
+    """How far the median of each feature has moved since the model in use was trained, in z: patients, not the model.
+
+    The gate does not see it: it compares two models on the same windows. Features that only one has are left out.
+    """
+    then = dict(zip(current.names, standardise(current.projection.fill[None, :], current.specs)[0], strict=True))
+    now = standardise(model.projection.fill[None, :], model.specs)[0]
+    return {name: round(float(z - then[name]), 3) for name, z in zip(model.names, now, strict=True) if name in then}
 
 
 def _described(score: NDArray[np.float32], threshold: float, rate: str, quantiles: str) -> dict[str, object]:

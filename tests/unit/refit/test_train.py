@@ -60,6 +60,20 @@ def test_the_model_in_use_is_compared_on_the_same_windows(make_windows, specs, o
     assert said["currentScoreQuantiles"]["p50"] == pytest.approx(np.median(score), abs=1e-5)
 
 
+def test_a_population_that_moves_is_noticed_feature_by_feature(make_windows, specs, options):
+    past, same = make_windows(seed=1), make_windows(seed=2)
+    wild = same.features.copy()
+    wild[:, 3] = (wild[:, 3] + 0.02) * np.exp(1.5) - 0.02  # + 1.5 in z
+    current = train(past, specs, options, None, 0).model
+    still = train(same, specs, options, current, 0).numbers["populationShift"]
+    moved = train(replace(same, features=wild), specs, options, current, 0).numbers["populationShift"]
+    assert set(still) == {s.name for s in specs}
+    assert max(abs(z) for z in still.values()) < 0.2
+    assert moved["d"] == pytest.approx(1.5, abs=0.2)
+    assert max(abs(moved[name]) for name in "abce") < 0.2
+    assert train(past, specs, options, None, 0).numbers["populationShift"] is None
+
+
 def test_columns_are_found_by_name_and_new_features_are_filled(make_windows, specs, options):
     windows = make_windows()
     order = [4, 2, 0, 1, 3]
