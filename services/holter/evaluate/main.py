@@ -11,13 +11,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from holter.config import PatientProfile
 from holter.evaluate import noise as noises
 from holter.evaluate.files import write_alerts, write_windows
+from holter.evaluate.lethal import read as read_weights
 from holter.evaluate.noise import Noise
 from holter.evaluate.playing import LEARNING_SECONDS, Setup, Simulated
 from holter.evaluate.report import as_json, report
 from holter.evaluate.running import run
 from holter.evaluate.tables import tables
 from holter.inference.profiles import ProfilesError, parse
-from holter.sim.recording import RecordError
+from holter.signal.lethal import Weights
+from holter.sim.recording import RecordError, device_id
 
 _WIDE = 200
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -51,6 +53,19 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Patient profiles (YAML), by record name.",
 )
+@click.option(
+    "--profile",
+    "every",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Of every record that --profiles does not name: paced, knownAF, hrLow, hrHigh, mutedUntil.",
+)
+@click.option(
+    "--left-out",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Judge VT and VF of each record by weights without it (python -m holter.evaluate.lethal).",
+)
 @click.option("--jobs", type=click.IntRange(1), help="Processes.  [default: one for each core]")
 def evaluate(
     folder: Path | None,
@@ -64,6 +79,8 @@ def evaluate(
     noise_channel: str | None,
     seed: int,
     profiles: Path | None,
+    every: tuple[str, ...],
+    left_out: Path | None,
     jobs: int | None,
 ) -> None:
     """Measure detection on every WFDB record of DIR, through the worker's own code.
@@ -75,7 +92,8 @@ def evaluate(
     for file in (windows, alerts, json_file):
         if file is not None and not file.parent.is_dir():
             raise click.ClickException(f"{file}: its folder is not there")
-    setup = Setup(channel, _noise(noise, snr, noise_channel), _profiles(profiles))
+    known = {**_of_all(every, [source.name for source in paths]), **_profiles(profiles)}
+    setup = Setup(channel, _noise(noise, snr, noise_channel), known, _weights(left_out))
     jobs = min(jobs or os.cpu_count() or 1, len(paths))
     progress = Progress(
         TextColumn("{task.description}"),
@@ -98,6 +116,8 @@ def evaluate(
         "snr": snr,
         "seed": seed,
         "profiles": str(profiles) if profiles else None,
+        "profile": list(every),
+        "left_out": str(left_out) if left_out else None,
     }
     figures = report(done, options, noise=noise is not None)
     if windows:
@@ -136,6 +156,31 @@ def _noise(path: Path | None, snr: float | None, channel: str | None) -> Noise |
         return noises.read(path, snr, channel)
     except RecordError as error:
         raise click.ClickException(f"--noise {error}") from error
+
+
+def _weights(path: Path | None) -> Mapping[str, Weights] | None:
+    if path is None:
+        return None
+    try:
+        return read_weights(path)
+    except ValueError as error:
+        raise click.ClickException(f"--left-out {error}") from error
+
+
+def _of_all(fields: Sequence[str], names: Sequence[str]) -> Mapping[str, PatientProfile]:
+    """One profile for all, read as a ward's file is."""
+    if not fields:
+        return {}
+    if any("=" not in one for one in fields):
+        raise click.UsageError(f"--profile {', '.join(fields)}: FIELD=VALUE is expected, as in hrHigh=150")
+    entry = ", ".join(one.replace("=", ": ", 1) for one in fields)
+    try:
+        found = parse(f"record: {{{entry}}}".encode())
+    except ProfilesError as error:
+        raise click.ClickException(f"--profile: {error}") from error
+    if found.faults:
+        raise click.ClickException("\n".join(f"--profile {f.field}: {f.message}" for f in found.faults))
+    return {device_id("", name): found.profiles["record"] for name in names}
 
 
 def _profiles(path: Path | None) -> Mapping[str, PatientProfile]:

@@ -21,6 +21,8 @@ from holter.inference.engine import Engine, Tick
 from holter.model.pipeline import Model
 from holter.signal.features import BEAT_FIELDS
 from holter.signal.filters import FS
+from holter.signal.lethal import Weights, weigh
+from holter.signal.measures import NAMES as MEASURES
 from holter.signal.patient import BEATS
 from holter.signal.resample import HALF
 from holter.sim.patient import Patient
@@ -46,11 +48,15 @@ class Setup:
         channel: name or number; None: MLII where there is one, else the first.
         noise: added to each of them.
         profiles: by device id; what is known of each patient.
+        weights: by record name: of the VT/VF score, instead of the release's.
+        measures: whether outcomes hold each second's.
     """
 
     channel: str | None = None
     noise: Noise | None = None
     profiles: Mapping[str, PatientProfile] | None = None
+    weights: Mapping[str, Weights] | None = None
+    measures: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,8 @@ class Outcome:
         features: shape (n, 8), float32, of each beat, as known when it was found: `signal.features.NAMES`.
         windows: all of them, of the learning period too.
         told: all alerts, of the learning period too, in order of being told.
+        measured_at: shape (n,), float64, ends of the seconds that were measured, seconds of record time.
+        measures: shape (n, 24), float32, `signal.measures.NAMES`; both are empty unless `Setup.measures`.
     """
 
     name: str
@@ -127,6 +135,8 @@ class Outcome:
     features: NDArray[np.float32]
     windows: Windows
     told: tuple[Told, ...]
+    measured_at: NDArray[np.float64]
+    measures: NDArray[np.float32]
 
     @property
     def hours(self) -> float:
@@ -156,6 +166,7 @@ class Bed:
     upcoming: Chunk | None
     told: list[Told] = field(default_factory=list)
     beats: list[tuple[float, bool, list[float]]] = field(default_factory=list)
+    measures: list[tuple[float, NDArray[np.float32]]] = field(default_factory=list)
     seen: int = 0
     seconds: int = 0
 
@@ -238,6 +249,7 @@ class Batch:
         self._decision = Decision(
             self._engine, self._life, Limits(cooldown=COOLDOWN), lambda name: profiles.get(name, PatientProfile())
         )
+        self._weights, self._keeps = setup.weights or {}, setup.measures
         self._scores: list[WindowScores] = []
         self._going_on: dict[tuple[str, Kind], int] = {}
         """Place in `told` of each alert that is not cleared."""
@@ -260,8 +272,19 @@ class Batch:
                     due.append(bed.upcoming)
                     bed.upcoming = next(bed.chunks, None)
             for tick in self._engine.push(due):
-                events = self._decision.step(tick)
-                self._collect(tick, events)
+                judged = self._weighed(tick)
+                self._collect(judged, self._decision.step(judged))
+
+    def _weighed(self, tick: Tick) -> Tick:
+        """The tick, its VT/VF score by each record's own weights where there are such."""
+        if not self._weights:
+            return tick
+        probability = tick.probability.copy()
+        for i, slot in enumerate(tick.slots):
+            weights = self._weights.get(self._engine.device_ids[slot] or "")
+            if weights is not None:
+                weigh(tick.measures[i : i + 1], weights.table, weights.bias, probability[i : i + 1])
+        return replace(tick, probability=probability)
 
     def learnt_from(self) -> WindowScores | None:
         """Windows of the learning period so far; None when there are none."""
@@ -288,10 +311,14 @@ class Batch:
         for event in events:
             self._follow(event)
         counts = state["beat_n"][tick.slots]
-        for slot, second, count in zip(tick.slots, tick.seconds.tolist(), counts.tolist(), strict=True):
+        for row, (slot, second, count) in enumerate(
+            zip(tick.slots, tick.seconds.tolist(), counts.tolist(), strict=True)
+        ):
             name = engine.device_ids[slot] or ""
             bed = self._beds[name]
             bed.seconds = second - BASE_SECOND
+            if self._keeps:
+                bed.measures.append((float(bed.seconds), tick.measures[row].copy()))
             record = state[slot]
             delay = FIDUCIAL_DELAY + (0.0 if bed.fs == FS else HALF / bed.fs)
             for number in range(bed.seen, count):
@@ -331,6 +358,8 @@ def _outcome(bed: Bed, scores: WindowScores | None) -> Outcome:
         features=np.array([features for _, _, features in beats], np.float32).reshape(-1, len(BEAT_FIELDS)),
         windows=_windows(scores),
         told=tuple(bed.told),
+        measured_at=np.array([at for at, _ in bed.measures], np.float64),
+        measures=np.array([row for _, row in bed.measures], np.float32).reshape(-1, len(MEASURES)),
     )
 
 

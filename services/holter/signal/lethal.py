@@ -4,6 +4,8 @@ Weights were fitted on named public records with noise mixed into ordinary *and*
 are collinear and only mean something together.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,17 +28,38 @@ _TABLE = np.array([_WEIGHTS[name] for name in NAMES])
 THRESHOLD = 0.6
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Weights:
+    """A fit.
+
+    Attributes:
+        table: shape (24, 3), float64: mean, standard deviation and weight of each of `measures.NAMES`.
+        bias: of the log odds.
+    """
+
+    table: NDArray[np.float64]
+    bias: float
+
+
 @njit()
-def probability(measures: NDArray[np.float32], out: NDArray[np.float64]) -> None:
-    """Score of ventricular tachycardia or fibrillation.
+def weigh(measures: NDArray[np.float32], table: NDArray[np.float64], bias: float, out: NDArray[np.float64]) -> None:
+    """Score of ventricular tachycardia or fibrillation by any weights.
 
     Args:
         measures: shape (n, 24), columns `measures.NAMES`.
+        table: see `Weights`.
+        bias: likewise.
         out: shape (n,), 0..1, overwritten.
     """
     for i in range(out.size):
-        total = BIAS
-        for k in range(_TABLE.shape[0]):
-            mean, sd, weight = _TABLE[k]
+        total = bias
+        for k in range(table.shape[0]):
+            mean, sd, weight = table[k]
             total += weight * min(max((measures[i, k] - mean) / sd, -4.0), 4.0)
         out[i] = 1.0 / (1.0 + np.exp(-total))
+
+
+@njit()
+def probability(measures: NDArray[np.float32], out: NDArray[np.float64]) -> None:
+    """The same by the weights of this release."""
+    weigh(measures, _TABLE, BIAS, out)

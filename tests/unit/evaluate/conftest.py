@@ -47,7 +47,8 @@ def outcome(reference):
         return Outcome(
             name=name, lead="MLII", fs=250.0, seconds=seconds, reference=ref or reference(), beats=beats,
             ventricular=flags, features=np.zeros((len(beats), 8), np.float32),
-            windows=windows or make_windows([]), told=tuple(told),
+            windows=windows or make_windows([]), told=tuple(told), measured_at=np.empty(0),
+            measures=np.empty((0, 24), np.float32),
         )  # fmt: skip
 
     return make

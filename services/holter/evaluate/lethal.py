@@ -1,0 +1,205 @@
+"""Weights for the VT/VF score, from named records: `python -m holter.evaluate.lethal MITDB VFDB NSTDB --out FILE`.
+
+Logistic regression (C = 0.05) of "VT, VF or flutter fills at least three of the last four seconds" on the measures of
+each second after the learning period. Records are played clean and with noise in ordinary and in lethal rhythms alike:
+noise in ordinary ones only teaches that noise is safe, and hides fibrillation under it. Printed are the weights from
+all records; FILE holds for each record those from all others: `holter evaluate DIR --left-out FILE` judges every record
+by weights that it had no part in.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from holter.evaluate import noise as noises
+from holter.evaluate.noise import Noise
+from holter.evaluate.playing import LEARNING_SECONDS, Outcome, Setup, Simulated
+from holter.evaluate.reference import NOISE, TACHYARRHYTHMIA, inside, overlapping
+from holter.evaluate.running import run
+from holter.signal.filters import FS
+from holter.signal.lethal import Weights
+from holter.signal.measures import NAMES
+from holter.sim.annotations import Episode
+from holter.sim.background import Bursts, ColouredNoise
+
+_SPAN = 4
+_FILLED = 3
+_NEAR, _FAR = 5.0, 8.0
+_TYPICAL = 300
+"""Lethal seconds of a record; those of one with n of them weigh sqrt(300 / n)."""
+DOUBTFUL: Mapping[str, tuple[tuple[float, float], ...]] = {
+    "223": ((570.0, 640.0), (1035.0, 1110.0)),  # labelled VT: bigeminy at 105/min
+    "424": ((1537.0, 1593.0),),  # labelled ASYS: oscillates with 0.3-1.0 mV
+}
+"""Seconds that are left out: their labels contradict the signal."""
+_TORSADE = "419"  # its N and NOISE hold torsade-like waves
+_RUNNERS, _RUN_SECONDS = 6, 900
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """How the records are played once.
+
+    Attributes:
+        noise: added, or None.
+        lethal: weight of lethal seconds.
+        other: weight of all others.
+    """
+
+    noise: Noise | None
+    lethal: float
+    other: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seconds:
+    """Seconds to fit on.
+
+    Attributes:
+        measures: shape (n, 24), float32, columns `measures.NAMES`.
+        lethal: shape (n,), bool.
+        weight: shape (n,), float64.
+        record: shape (n,), names.
+    """
+
+    measures: NDArray[np.float32]
+    lethal: NDArray[np.bool_]
+    weight: NDArray[np.float64]
+    record: NDArray[np.str_]
+
+
+def motion(snr: float, seconds: int = 1800, seed: int = 0) -> Noise:
+    """An electrode that moves: bursts of 0.3-4 Hz, half of the time."""
+    rng = np.random.default_rng(seed)
+    layer = Bursts(ColouredNoise(rng, FS, (0.3, 4.0), 1.0), rng, FS, 0.1)
+    times = np.arange(FS) / FS
+    return Noise(np.concatenate([layer(times + k) for k in range(seconds)]), float(FS), snr)
+
+
+def variants(nstdb: Path) -> list[Variant]:
+    """Clean, and with the first channel of the Noise Stress Test's records; its other channel is for testing."""
+
+    def of(name: str, snr: float) -> Noise:
+        return noises.read(nstdb / name, snr, "0")
+
+    return [
+        Variant(None, 1.0, 1.0),
+        Variant(of("ma", 6), 1.0, 0.2),
+        Variant(of("ma", 0), 0.5, 0.2),
+        Variant(of("ma", -6), 0.0, 0.2),
+        Variant(of("bw", -6), 0.5, 0.2),
+        Variant(motion(9), 0.5, 0.2),
+        Variant(motion(3, seed=1), 0.0, 0.2),
+    ]
+
+
+def label(outcome: Outcome, variant: Variant) -> Seconds:
+    """A record's seconds after the learning period; of a noisy copy those in noise."""
+    ends, reference = outcome.measured_at, outcome.reference
+    starts = ends - _SPAN
+    rhythms = reference.labelled(TACHYARRHYTHMIA)
+    filled = np.zeros(len(ends))
+    for rhythm in rhythms:
+        filled += np.clip(np.minimum(ends, rhythm.end) - np.maximum(starts, rhythm.start), 0, None)
+    lethal = filled >= _FILLED
+    weight = np.where(lethal, variant.lethal * np.sqrt(_TYPICAL / max(lethal.sum(), 1)), variant.other)
+
+    def within(spans: Sequence[Episode], margin: float) -> NDArray[np.bool_]:
+        wider = [Episode(s.label, s.start - margin, s.end + margin) for s in spans]
+        return overlapping(starts, ends, wider) & ~lethal
+
+    noisy = within(reference.labelled({NOISE}), 0.0)
+    weight[noisy] *= np.where(within(rhythms, _FAR)[noisy], 0.0, 0.5)
+    weight[within(rhythms, _FAR)] *= 0.3
+    weight[within(rhythms, _NEAR)] = 0.0
+    if outcome.name == _TORSADE:
+        weight[~lethal] *= 0.05
+    weight[overlapping(starts, ends, [Episode("", a, b) for a, b in DOUBTFUL.get(outcome.name, ())])] = 0.0
+    kept = (ends >= LEARNING_SECONDS + _SPAN) & (weight > 0)
+    if variant.noise is not None:
+        kept &= inside(ends, noises.noisy(outcome.seconds))
+    return Seconds(outcome.measures[kept], lethal[kept], weight[kept], np.full(int(kept.sum()), outcome.name))
+
+
+def collect(paths: Sequence[Path], played: Sequence[Variant], jobs: int) -> Seconds:
+    """All records in all variants, and simulated runners: own beats at 180/min, with steps, are no tachycardia."""
+    parts = []
+    for variant in played:
+        done = run(paths, Setup(noise=variant.noise, measures=True), seed=0, jobs=jobs, step=lambda _: None)
+        for name, why in done.failures.items():
+            raise click.ClickException(f"{name}: {why}")
+        parts += [label(outcome, variant) for outcome in done.outcomes if outcome.reference.has_rhythms]
+    runners = [Simulated("running", number, _RUN_SECONDS) for number in range(_RUNNERS)]
+    done = run(runners, Setup(measures=True), seed=0, jobs=jobs, step=lambda _: None)
+    parts += [label(outcome, Variant(None, 0.0, 0.4)) for outcome in done.outcomes]
+    return Seconds(
+        np.concatenate([p.measures for p in parts]),
+        np.concatenate([p.lethal for p in parts]),
+        np.concatenate([p.weight for p in parts]),
+        np.concatenate([p.record for p in parts]),
+    )
+
+
+def fit(seconds: Seconds, rows: NDArray[np.bool_]) -> Weights:
+    """Weights from some of the seconds."""
+    x, w = seconds.measures[rows].astype(np.float64), seconds.weight[rows]
+    mean = np.average(x, axis=0, weights=w)
+    sd = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=w))
+    z = np.clip((x - mean) / sd, -4.0, 4.0)
+    fitted = LogisticRegression(C=0.05, max_iter=1000).fit(z, seconds.lethal[rows], sample_weight=w)
+    return Weights(np.stack([mean, sd, fitted.coef_[0]], axis=1).round(4), round(float(fitted.intercept_[0]), 4))
+
+
+def left_out(seconds: Seconds) -> Iterator[tuple[str, Weights]]:
+    """For each record, weights from all others."""
+    for name in np.unique(seconds.record):
+        yield str(name), fit(seconds, seconds.record != name)
+
+
+def read(path: Path) -> Mapping[str, Weights]:
+    """The left-out weights of a file that this command wrote, by record.
+
+    Raises:
+        ValueError: it is another file.
+    """
+    try:
+        found = orjson.loads(path.read_bytes())
+        if found["measures"] != list(NAMES):
+            raise ValueError(f"{path}: its measures are not those of this release; fit anew")
+        return {name: Weights(np.array(one["table"]), one["bias"]) for name, one in found["left_out"].items()}
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a file of `python -m holter.evaluate.lethal`: {error!r}") from error
+
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("mitdb", type=_FOLDER)
+@click.argument("vfdb", type=_FOLDER)
+@click.argument("nstdb", type=_FOLDER)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Left-out weights (JSON).")
+def command(mitdb: Path, vfdb: Path, nstdb: Path, out: Path) -> None:
+    """Print weights for `signal.lethal` from the records of MITDB and VFDB, with the noise of NSTDB."""
+    paths = [header.with_suffix("") for folder in (mitdb, vfdb) for header in sorted(folder.glob("*.hea"))]
+    if not paths:
+        raise click.ClickException(f"{mitdb}, {vfdb}: no WFDB record there (no *.hea)")
+    seconds = collect(paths, variants(nstdb), min(os.cpu_count() or 1, len(paths)))
+    everything = fit(seconds, np.ones(len(seconds.record), np.bool_))
+    click.echo(f"records: {', '.join(path.name for path in paths)}; {len(seconds.record)} seconds")
+    click.echo(f"BIAS = {everything.bias}")
+    for name, (mean, sd, weight) in zip(NAMES, everything.table.tolist(), strict=True):
+        click.echo(f'    "{name}": ({mean:.4f}, {sd:.4f}, {weight:.4f}),')
+    by_record = {name: {"table": w.table.tolist(), "bias": w.bias} for name, w in left_out(seconds)}
+    out.write_bytes(orjson.dumps({"measures": list(NAMES), "left_out": by_record}, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+if __name__ == "__main__":
+    command()
