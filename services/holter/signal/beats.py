@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holter.model.jit import njit
+from holter.signal.fast import OWN, above_motion
 from holter.signal.features import of_beat, ventricular
 from holter.signal.filters import BLOCK, FS
 from holter.signal.order import below, largest, nth
 from holter.signal.patient import BEATS, CLUSTERS, SECONDS, SLOW_TEMPLATE, TEMPLATE
 from holter.signal.qrs import SETTLE
-from holter.signal.quality import HF_LIMIT
+from holter.signal.quality import HF_LIMIT, MOTION_LIMIT
 from holter.signal.ring import newest
 from holter.signal.slow import SLOW_SEGMENT, compare, cut, follow
 
@@ -245,7 +246,14 @@ def _beat(rec: Any, peak: int) -> None:
     premature = med > 0 and 0.0 < rr < _PREMATURE * med
     now = rec.beats[rec.beat_n % BEATS]
     now.r, now.rr, now.amp, now.corr = r, rr, high - low, best
-    now.resx = now.cnx = now.wid = now.res = 0.0
+    now.resx = now.cnx = now.wid = now.res = now.motion = 0.0
+    home, most = -1, _JOIN
+    for k in range(CLUSTERS):
+        if rec.bank_seen[k] > 0 and corr[k] > most:
+            home, most = k, corr[k]
+    now.fast, at, energy = above_motion(rec, nearest, seg)
+    if not 0.4 < energy < 2.5:
+        now.fast = min(now.fast, 0.0)
     now.prem = now.comp = now.pm_x = now.drr = now.joint = 0.0
     now.ventricular = 0
     if med > 0 and rr > 0:
@@ -269,15 +277,24 @@ def _beat(rec: Any, peak: int) -> None:
         own[0, place], own[1, place] = residual, 1.0 - best
         own[2, place], own[3, place] = slow_residual, 1.0 - slow_best
         rec.own_n += 1
+        in_time = now.fast > OWN and r - rec.own_last >= _PREMATURE * med * FS
+        if now.fast > OWN:
+            rec.own_last = r
+        if in_time:
+            moved = _residual(rec, nearest, seg, at)
+            if home >= 0 and rec.bank_seen[home] >= 8:  # a shape of its own, and known
+                moved = min(moved, _residual(rec, home, seg, lag[home]))
+            now.motion = np.sqrt(moved)
+            second = (rec.second - (rec.n - 1 - r) // BLOCK) % SECONDS
+            rec.moved[second] = max(rec.moved[second], now.motion)
+        in_motion = now.motion > MOTION_LIMIT
+        if premature:  # beats of a tachycardia may be own ones above the band of motion now and then
+            now.motion = 0.0
         _discount(now, trust)
         features = np.empty(8, np.float32)
         of_beat(now, features)
-        now.ventricular = 1 if ventricular(features) else 0
+        now.ventricular = 1 if ventricular(features) and not in_motion else 0
 
-    home, most = -1, _JOIN
-    for k in range(CLUSTERS):
-        if rec.bank_seen[k] > 0 and corr[k] > most:
-            home, most = k, corr[k]
     if rec.hold == 0:
         k = _learn(rec, home, seg, lag[home] if home >= 0 else _LAG, premature, width)
         if home >= 0:

@@ -38,6 +38,8 @@ BEAT = np.dtype(
         ("pm_x", np.float32),  # prematurity beyond own irregularity
         ("drr", np.float32),  # |change of RR| / median
         ("joint", np.float32),  # prematurity x sqrt(residual)
+        ("fast", np.float32),  # correlation with the nearest own normal above the band of motion
+        ("motion", np.float32),  # residual to it (norm over the template's) of a beat in time that `fast` says is own
         ("cluster", np.int32),
         ("ventricular", np.int32),  # 1: by `features.ventricular`
     ],
@@ -66,6 +68,7 @@ PATIENT = np.dtype(
         ("lethal_sq", np.float32, (SECONDS,)),
         ("ncc", np.float32, (SECONDS,)),
         ("noise", np.float32, (5 * SECONDS,)),  # 0.2 s RMS
+        ("moved", np.float32, (SECONDS,)),  # largest `motion` of its beats
         ("lead_off", np.int8, (SECONDS,)),
         # beat detector
         ("env", np.float32, (30,)),
@@ -90,6 +93,7 @@ PATIENT = np.dtype(
         # beats
         ("beats", BEAT, (BEATS,)),
         ("beat_n", np.int64),
+        ("own_last", np.int64),  # R of the last one that `fast` says is own
         ("rr2", np.float32, (31,)),  # two-beat means
         ("rr2_n", np.int64),
         ("rr_med", np.float32),

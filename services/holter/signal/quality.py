@@ -13,6 +13,8 @@ from holter.signal.patient import SECONDS
 
 HF_LIMIT = 0.05
 WANDER_LIMIT = 0.6
+MOTION_LIMIT = 0.45
+"""Of two beats of a window: below 5 Hz they are unlike the own one, above they are it (`signal.fast`)."""
 GOOD = 0.5
 """Quality from which a window may raise physiological alerts and is fit for learning."""
 
@@ -34,18 +36,23 @@ def quality(
     for i in range(slots.size):
         rec = state[slots[i]]
         total, square, holes = 0.0, 0.0, 0.0
+        most, motion = np.float32(0.0), np.float32(0.0)  # largest and second largest
         for k in range(seconds):
             s = (rec.second - ago - k) % SECONDS
             total += rec.wander_sum[s]
             square += rec.wander_sq[s]
             holes += rec.hole[s]
+            if rec.moved[s] > most:
+                most, motion = rec.moved[s], most
+            else:
+                motion = max(motion, rec.moved[s])
             for j in range(5):
                 noise[5 * k + j] = rec.noise[5 * s + j]
         n = seconds * BLOCK
         own = max(rec.amp, 0.1) if rec.amp > 0 else 1.0
         hf = median(noise, 5 * seconds) / own
         wander = np.sqrt(max(square / n - (total / n) ** 2, 0.0)) / own
-        worst = max(hf / HF_LIMIT, wander / WANDER_LIMIT)
+        worst = max(hf / HF_LIMIT, wander / WANDER_LIMIT, motion / MOTION_LIMIT)
         index = min(max(1.0 - 0.5 * worst, 0.0), 1.0)
         if holes > 0.2 * seconds or rec.n < n + ago * BLOCK:
             index = 0.0

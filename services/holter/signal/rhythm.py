@@ -9,6 +9,7 @@ from holter.model.jit import njit
 from holter.signal.filters import FS
 from holter.signal.order import nth
 from holter.signal.patient import BEATS
+from holter.signal.qrs import SETTLE
 
 RHYTHM = np.dtype(
     [
@@ -22,8 +23,16 @@ RHYTHM = np.dtype(
         ("run_length", np.float32),  # s from its first R to its last
         ("run_first", np.float32),  # s before now that it began
         ("ventricular", np.int32),  # of the last 60 s
+        ("ventricular_now", np.int32),  # of the last 5 beats
         ("premature", np.int32),  # of the last 60 s, not ventricular
         ("beats", np.int32),  # of the last 60 s
+        (
+            "foreign",
+            np.float32,
+        ),  # s, the longest stretch of the last 4 s that are final without a beat like the own one
+        ("own", np.int32),  # of the newest beats, how many in a row are surely own ones
+        ("moved_now", np.float32),  # largest `motion` of a beat of the last 5 s
+        ("moved", np.float32),  # largest `motion` of a beat of the last 15 s
         ("irregularity", np.float32),  # see `_irregularity`; 0 while fewer than 16 R-R are known
     ],
     align=True,
@@ -39,6 +48,12 @@ def _irregularity(rr: NDArray[np.float32], n: int) -> float:
     return float(min(nth(one, n - 1, (n - 1) // 2), nth(two, n - 2, (n - 2) // 2)) / nth(rr, n, n // 2))
 
 
+_ALIKE = 0.8
+"""Correlation above the band of motion from which a beat may be an own one."""
+_SURE = 0.95
+_FOREIGN, _MOVED_NOW, _MOVED = 4 * FS, 5 * FS, 15 * FS
+
+
 @njit()
 def _rate(rr: NDArray[np.float32], first: int, last: int) -> float:
     if last - first < 3:
@@ -52,10 +67,13 @@ def _one(rec: Any, out: Any) -> None:
     n = min(rec.beat_n, BEATS - 1)
     rr = np.empty(BEATS, np.float32)
     known = 0
-    out.ventricular = out.premature = out.beats = 0
+    out.ventricular = out.ventricular_now = out.premature = out.beats = 0
     out.run, out.run_rate, out.run_length, out.run_first = 0, 0.0, 0.0, 0.0
     out.since = 1e3
     in_run, run_ended, last_r, first_r = False, False, 0, 0
+    final, later = rec.n - SETTLE, rec.n - SETTLE
+    oldest = final - _FOREIGN
+    out.foreign, out.moved, out.moved_now, out.own = 0.0, 0.0, 0.0, 0
     for j in range(n):  # newest first
         b = rec.beats[(rec.beat_n - 1 - j) % BEATS]
         age = (rec.n - b.r) / FS
@@ -67,8 +85,19 @@ def _one(rec: Any, out: Any) -> None:
             rr[known] = b.rr
             known += 1
         out.beats += 1
+        if b.fast > _ALIKE and oldest < b.r < final:
+            out.foreign = max(out.foreign, (later - b.r) / FS)
+            later = b.r
+        if out.own == j and b.fast > _SURE and b.ventricular == 0:
+            out.own += 1
+        if b.r > rec.n - _MOVED_NOW:
+            out.moved_now = max(out.moved_now, b.motion)
+        if b.r > rec.n - _MOVED:
+            out.moved = max(out.moved, b.motion)
         if b.ventricular == 1:
             out.ventricular += 1
+            if j < 5:
+                out.ventricular_now += 1
             if not run_ended and (in_run or age < 3.0):
                 if not in_run:
                     last_r = b.r
@@ -80,6 +109,7 @@ def _one(rec: Any, out: Any) -> None:
                 out.premature += 1
             if in_run:
                 run_ended = True
+    out.foreign = max(out.foreign, (later - oldest) / FS)
     if out.run >= 2:
         out.run_length = (last_r - first_r) / FS
         out.run_rate = 60.0 * (out.run - 1) / max(out.run_length, 0.2)

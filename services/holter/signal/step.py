@@ -91,11 +91,13 @@ def begin(rec: Any, second: int, hole: float, lead_off: bool, first: float) -> N
             rec.hole[:] = 1.0
         for k in range(1, min(lost, SECONDS) + 1):
             rec.hole[(rec.second + k) % SECONDS] = 1.0
+            rec.moved[(rec.second + k) % SECONDS] = 0.0
         filters.start(rec.zi, first)
         _break(rec)
     rec.second = second
     rec.hole[second % SECONDS] = hole
     rec.lead_off[second % SECONDS] = 1 if lead_off else 0
+    rec.moved[second % SECONDS] = 0.0
     if hole > 0.1:
         _break(rec)
 

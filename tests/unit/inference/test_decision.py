@@ -125,6 +125,54 @@ def test_zeros_and_the_rail_are_lost_and_not_asystole(value):
     assert {e.category for e in events} == {Category.TECHNICAL}
 
 
+def _drift(rng):
+    """A slow drift of 3 mV with nothing else in it: 0.05-0.3 Hz."""
+    phase, hertz = rng.uniform(0, 6.28, 3), rng.uniform(0.05, 0.3, 3)
+
+    def change(chunk):
+        t = (chunk.t0 - BASE) / MICROSECONDS + np.arange(250) / 250
+        if t[0] < 60:
+            return chunk
+        wave = (np.sin(2 * np.pi * hertz[:, None] * t + phase[:, None])).sum(axis=0)
+        return replace(chunk, samples=(1000 * wave + rng.normal(0, 4, 250)).astype(np.int16))
+
+    return change
+
+
+def _rail(rng):
+    """At the converter's end, and back to nothing, each for some seconds."""
+
+    def change(chunk):
+        second = (chunk.t0 - BASE) // MICROSECONDS
+        if second < 60:
+            return chunk
+        return replace(chunk, samples=np.full(250, 32767 if second // 7 % 2 else 0, np.int16))
+
+    return change
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("fault", [_drift, _rail])
+def test_drift_and_rail_alone_are_no_arrhythmia(fault, seed):
+    events = course(["resting"], seed, change=fault(np.random.default_rng(seed)))["resting"]
+    assert events, "something is told"
+    assert {e.category for e in events if e.priority is Priority.HIGH} <= {Category.TECHNICAL}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_noise_and_motion_are_technical_and_never_high(seed):
+    events = course(["noise"], seed, seconds=600)["noise"]
+    assert raised(events, Kind.POOR_SIGNAL)
+    assert [e for e in events if e.category is Category.PHYSIOLOGICAL and e.priority is Priority.HIGH] == []
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_one_arrest_has_one_name(seed):
+    events = course(["vf"], seed)["vf"]
+    high = [e.kind for e in events if (e.category, e.priority) == HIGH and e.event is Transition.RAISED]
+    assert high == [Kind.VENTRICULAR_FIBRILLATION]
+
+
 def test_muting_hides_ectopy_and_never_a_new_high():
     muted = PatientProfile(muted_until=BASE / MICROSECONDS + 10_000)
     events = course(["pvcs", "vt"], 1, profiles={"pvcs": muted, "vt": muted})

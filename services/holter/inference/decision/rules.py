@@ -17,7 +17,7 @@ from holter.signal.lethal import THRESHOLD as LETHAL
 from holter.signal.measures import NAMES as MEASURES
 from holter.signal.measures import READY
 from holter.signal.patient import SECONDS
-from holter.signal.quality import GOOD
+from holter.signal.quality import GOOD, MOTION_LIMIT
 
 KINDS = tuple(Kind)
 _AT = {kind: column for column, kind in enumerate(KINDS)}
@@ -54,10 +54,20 @@ MEMORY = np.dtype(
 IRREGULAR = 0.12
 IRREGULAR_SECONDS = 45
 _MILLIVOLTS = 0.15  # IEC 60601-2-27: what is smaller is no QRS
+_DRIFT = 0.4  # of mV, or of the own amplitude, within a second below 0.7 Hz
 _NCC = MEASURES.index("nccmax4")
 _PERIODIC = MEASURES.index("acmaxL")
 VT_PERIODICITY = 0.45
 """Autocorrelation from which a lethal rhythm is called tachycardia and not fibrillation."""
+RUN_OF_TACHYCARDIA = 8
+"""Ventricular beats in a row, at 120/min or faster, that are tachycardia whatever the score is."""
+_CLEARLY = 0.6
+"""Periodicity from which an episode begins as tachycardia; 0.1 more above 214/min."""
+_FAST_PERIOD = 0.28  # s
+_OWN_GO_ON = 2.0
+"""Seconds of the last 4 without an own beat up to which the own rhythm goes on."""
+_STILL = 0.33
+"""Motion up to which a run of three beats is taken at its word: 94 % of normal beats of DS1 are below."""
 _SHORTEST_PERIOD = 0.24  # s: what is faster than 250/min is treated as fibrillation
 _EPISODE = 30
 """Seconds without a lethal one after which the next begins an episode, and may have another name."""
@@ -138,15 +148,30 @@ def find(
     # life-threatening
     readable = whole & ~tick.flat & ~lost & ~flagged & ~mains
     gate = np.minimum(np.maximum(0.10, 0.12 * own), 0.4 * own)
-    lethal = readable & (tick.probability > LETHAL) & (peak_to_peak.min(axis=1) > gate)
-    fresh = (_count(m["lethal"]) < 2) & (m["lethal"] & 1 == 0)  # a salvo after two seconds of another rhythm
-    m["lethal"] = _bits(m["lethal"], lethal, 3)
+    # Own beats go on above the band of motion, and below it they are not themselves: the electrode moves.
+    moved = rhythm["moved"] > MOTION_LIMIT
+    moving = (rhythm["moved_now"] > MOTION_LIMIT) & (rhythm["foreign"] < _OWN_GO_ON)
+    # 90/min or less, and none of five beats ventricular: neither tachycardia nor fibrillation, whatever lies over it.
+    # So it is when the own rhythm is back, two beats of it: the score looks back 4 s, and the next salvo is a new one.
+    back = (rhythm["own"] >= 2) & (rhythm["since"] < 1.5)
+    beating = back | (rhythm["rate"] > 0) & (rhythm["rate"] <= 90) & (rhythm["ventricular_now"] == 0) & (
+        rhythm["since"] < 2
+    )
+    scored = (tick.probability > LETHAL) & (peak_to_peak.min(axis=1) > gate)
+    good = (quality >= GOOD) & (tick.quality_now >= GOOD)
+    run = good & ~moved & (rhythm["run"] >= RUN_OF_TACHYCARDIA) & (rhythm["run_rate"] >= 120)
+    lethal = readable & (scored | run) & ~moving & ~beating
+    fresh = (_count(m["lethal"] & 7) < 2) & (m["lethal"] & 1 == 0)  # a salvo after two seconds of another rhythm
+    m["lethal"] = _bits(m["lethal"], lethal, 4)
     m["lethal_since"] = np.where(fresh & lethal, second - 3, m["lethal_since"])
-    sustained = _count(m["lethal"]) >= 2
+    sustained = np.where(moved, m["lethal"] == 15, _count(m["lethal"] & 7) >= 2)  # a burst of motion is short
     aperiodic = (tick.measures[:, _PERIODIC] < VT_PERIODICITY) | (tick.extra[:, 2] < _SHORTEST_PERIOD)
     m["fibrillation"] &= second - m["lethal_last"] <= _EPISODE
     m["aperiodic"] = np.where(lethal, _bits(m["aperiodic"], aperiodic, 8), m["aperiodic"])
-    m["fibrillation"] |= sustained & (_count(m["aperiodic"]) >= np.where(second - m["lethal_last"] > _EPISODE, 2, 6))
+    begins = second - m["lethal_last"] > _EPISODE
+    # A name is not taken back: tachycardia has to be clear at first, and the faster the clearer.
+    clear = tick.measures[:, _PERIODIC] >= np.where(tick.extra[:, 2] < _FAST_PERIOD, _CLEARLY + 0.1, _CLEARLY)
+    m["fibrillation"] |= sustained & np.where(begins, ~clear | aperiodic, _count(m["aperiodic"]) >= 6)
     m["lethal_last"] = np.where(sustained, second, m["lethal_last"])
     say(Kind.VENTRICULAR_TACHYCARDIA, sustained & ~m["fibrillation"], m["lethal_since"], HIGH)
     say(Kind.VENTRICULAR_FIBRILLATION, sustained & m["fibrillation"], m["lethal_since"], HIGH)
@@ -156,7 +181,9 @@ def find(
     m["jump_good"] = np.where(jump, before | (m["jump_good"] & (second - m["jump"] <= 2)), m["jump_good"])
     m["jump"] = np.where(jump, second, m["jump"])
     small = peak_to_peak[:, 0] < np.minimum(0.4 * own, np.maximum(_MILLIVOLTS, 0.15 * own))
-    m["quiet"] = _run(m["quiet"], small & whole & ~tick.flat & ~flagged & ~mains)
+    # An electrode that drifts by as much as a QRS is high, and nothing else: it may be off, and that is no silence.
+    drifts = state["wander"][across, four].max(axis=1) > _DRIFT * np.maximum(1.0, own)
+    m["quiet"] = _run(m["quiet"], small & whole & ~tick.flat & ~flagged & ~mains & ~drifts)
     vetoed = (second - m["quiet"] - m["jump"] < 6) & m["jump_good"] & (m["quiet"] < 10)
     say(Kind.ASYSTOLE, (m["quiet"] >= 4) & ~vetoed, second - m["quiet"], HIGH)
 
@@ -181,7 +208,9 @@ def find(
     m["sudden"] = np.where(goes_on, m["sudden"], np.where(starts, now, 0.0))
     m["fast"] = _run(m["fast"], clean & (rate > rows["high"]))
     say(Kind.TACHYCARDIA, (m["sudden"] > 0) | (m["fast"] >= 10), second - np.maximum(m["fast"], 4), MEDIUM)
-    wide = clean & (tick.quality_now >= GOOD) & (rhythm["run"] >= 3) & (rhythm["run_rate"] >= 100)
+    still = rhythm["moved"] < _STILL
+    alone = (rhythm["run"] >= 5) & (rhythm["foreign"] >= 2.8) & ~moved
+    wide = clean & good & (still | alone) & (rhythm["run"] >= 3) & (rhythm["run_rate"] >= 100)
     say(Kind.VENTRICULAR_RUN, wide, second - rhythm["run_first"].astype(np.int64), MEDIUM)
     uneven = clean & (rhythm["irregularity"] > IRREGULAR) & (rhythm["ventricular"] * 5 < rhythm["beats"])
     m["irregular"] = np.where(clean, _run(m["irregular"], uneven), m["irregular"])
@@ -196,10 +225,10 @@ def find(
     ectopy = clean & many & (ventricular | premature) & ~irregular
     frequent = np.where(rhythm["ventricular"] >= 6, MEDIUM, LOW).astype(np.int8)
     say(Kind.ECTOPY, ectopy, minute, frequent)
-    alone = _count(m["lit_forest"]) >= LIT
+    by_forest = _count(m["lit_forest"]) >= LIT
     if limits.revision:
         quiet_beats = ~ventricular & ~premature & ~irregular & ~wide
-        say(Kind.ANOMALY, clean & (alone | many) & quiet_beats, minute, LOW)
+        say(Kind.ANOMALY, clean & (by_forest | many) & quiet_beats, minute, LOW)
 
     high = (on & (priority == HIGH))[:, [_AT[k] for k in KINDS if k not in TECHNICAL]].any(axis=1)
     for kind in KINDS:  # one message at a time: the most urgent
