@@ -98,7 +98,9 @@ def _run(context: Context, wanted: tuple[str, ...], one: Run | None, seconds: in
         context.say(f"end to end: {run.patients} patients, {run.transport}, from the {run.source.lower()}")
         length = seconds or (22 if context.quick else 60)
         warm = min(12 if context.quick else 20, length // 2)
-        runs.append(end_to_end.run(context, replace(run, seconds=length, warm=warm), f"run{number}"))
+        with own_bucket() as influx:  # a worker would warm up on the chunks of the run before
+            place = replace(context, influx=influx)
+            runs.append(end_to_end.run(place, replace(run, seconds=length, warm=warm), f"run{number}"))
         if faults := end_to_end.broken(runs[-1]):
             context.say(f"  broken: {'; '.join(faults)}")
             if run.patients >= _RISING[0]:

@@ -85,7 +85,8 @@ def test_the_same_in_two_processes(done, ward_folder):
     for a, b in zip(done.outcomes, other.outcomes, strict=True):
         assert a.told == b.told
         assert np.array_equal(a.beats, b.beats)
-        assert np.array_equal(a.windows.score, b.windows.score, equal_nan=True)
+        # Who shares a batch may move the last digit: eight at once and the rest of a row are rounded in another order.
+        np.testing.assert_allclose(a.windows.score, b.windows.score, rtol=1e-5)
 
 
 def test_the_seed_is_that_of_the_forest(done, ward_folder):
