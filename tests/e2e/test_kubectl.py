@@ -15,7 +15,7 @@ INGEST = f"http://ward-ingest.{WARD}.svc:8080/ingest"
 def live(replay):
     """A patient who sends for a minute while the test goes on."""
     with ThreadPoolExecutor(1) as pool:
-        sending = pool.submit(replay, "http", {"bed-100": ("mitdb/100", 0, 60)}, 1)
+        sending = pool.submit(replay, "http", {"bed-101": ("mitdb/101", 0, 60)}, 1)
         yield
         sending.result()
 
