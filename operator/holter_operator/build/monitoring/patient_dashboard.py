@@ -24,6 +24,8 @@ _DEVICE = 'r.device_id == "${device}"'
 _VOLTAGE = 'r._field == "voltage"'
 FEATURES = ("residual_own", "width", "prematurity", "rr_change")
 """Those that people ask for first; `feature` offers all."""
+STATES = ("alerted", "flagged", "revision")
+"""Fields of a window that are no features: InfluxDB refuses the mean of a boolean."""
 
 
 def content(cohort: Cohort) -> Json:
@@ -54,9 +56,10 @@ def _tag_values(bucket: str, tag: str, measurement: str, *conditions: str) -> st
 
 
 def _variables(bucket: str) -> list[Json]:
+    wanted = " and ".join(('r._measurement == "ecg_score"', *(f'r._field != "{state}"' for state in STATES)))
     fields = (
         'import "influxdata/influxdb/schema"\n'
-        f'schema.fieldKeys(bucket: {json.dumps(bucket)}, predicate: (r) => r._measurement == "ecg_score", '
+        f'schema.fieldKeys(bucket: {json.dumps(bucket)}, predicate: (r) => {wanted}, '
         "start: v.timeRangeStart, stop: v.timeRangeStop)"
     )
     feature = query_variable("feature", "Feature", INFLUXDB, fields, multi=True)
