@@ -59,7 +59,7 @@ def _variables(bucket: str) -> list[Json]:
     wanted = " and ".join(('r._measurement == "ecg_score"', *(f'r._field != "{state}"' for state in STATES)))
     fields = (
         'import "influxdata/influxdb/schema"\n'
-        f'schema.fieldKeys(bucket: {json.dumps(bucket)}, predicate: (r) => {wanted}, '
+        f"schema.fieldKeys(bucket: {json.dumps(bucket)}, predicate: (r) => {wanted}, "
         "start: v.timeRangeStart, stop: v.timeRangeStop)"
     )
     feature = query_variable("feature", "Feature", INFLUXDB, fields, multi=True)
