@@ -21,7 +21,7 @@ _WARM_SECONDS = 3
 def loads(*, quick: bool) -> dict[str, Plan]:
     """What the ingest stage measures, by name; ports and key are each service's own."""
     seconds = 5 if quick else 20
-    few, many = (600, 2000) if quick else (1200, 4000)
+    few, many = (600, 2000) if quick else (1200, 10_000)
     return {
         "json_http": Plan("json_http", (), "", few, seconds, 32),
         "json_http_5s": Plan("json_http", (), "", 2 * few, 2 * seconds, 32, post=5),
