@@ -10,7 +10,6 @@ import time
 
 import pytest
 from tests.integration.streaming import Gate, Watch
-from tests.receiver import Receiver
 
 from holter.bench.bucket import NoInfluxError, own_bucket
 from holter.bench.players import Plan
@@ -39,12 +38,6 @@ def influx():
             yield influx
     except NoInfluxError as error:
         pytest.skip(str(error).partition("\n")[0])
-
-
-@pytest.fixture
-def receiver():
-    with Receiver() as receiver:
-        yield receiver
 
 
 def services_of(folder, influx, receiver, **more):

@@ -9,7 +9,6 @@ from contextlib import ExitStack, asynccontextmanager
 
 import pytest
 from tests.machine import Machine
-from tests.receiver import Receiver
 
 from holter.chunk import MICROSECONDS, shard_of
 from holter.signal.features import LOOKAHEAD
@@ -18,12 +17,6 @@ from holter.sim.ward import ward
 from holter.store.open import open_store
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture
-def receiver():
-    with Receiver() as receiver:
-        yield receiver
 
 
 @pytest.fixture

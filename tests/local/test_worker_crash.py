@@ -11,7 +11,6 @@ from contextlib import suppress
 
 import pytest
 from tests.machine import Machine
-from tests.receiver import Receiver
 
 from holter.chunk import MICROSECONDS
 from holter.sim.sender import Schedule, Sender, play
@@ -24,12 +23,6 @@ SOURCES = ("Feed", "Store") if FULL else ("Feed",)
 RHYTHMS = ("resting", "resting", "vt", "vf", "asystole", "loose-lead", "pvcs")
 ONSET = 12.0
 BETWEEN = 5.0
-
-
-@pytest.fixture
-def receiver():
-    with Receiver() as receiver:
-        yield receiver
 
 
 @pytest.fixture(params=SOURCES)

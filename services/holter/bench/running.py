@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from holter.bench import usage
@@ -37,7 +37,6 @@ class Running:
 
     process: "subprocess.Popen[str]"
     plan: Plan
-    result: Sent | None = field(default=None)
 
     def wait(self) -> Sent:
         """What became of it.

@@ -115,9 +115,9 @@ def label(outcome: Outcome, variant: Variant) -> Seconds:
         wider = [Episode(s.label, s.start - margin, s.end + margin) for s in spans]
         return overlapping(starts, ends, wider) & ~lethal
 
-    noisy = within(reference.labelled({NOISE}), 0.0)
-    weight[noisy] *= np.where(within(rhythms, _FAR)[noisy], 0.0, 0.5)
-    weight[within(rhythms, _FAR)] *= 0.3
+    noisy, far = within(reference.labelled({NOISE}), 0.0), within(rhythms, _FAR)
+    weight[noisy] *= np.where(far[noisy], 0.0, 0.5)
+    weight[far] *= 0.3
     weight[within(rhythms, _NEAR)] = 0.0
     if outcome.name == _TORSADE:
         weight[~lethal] *= 0.05

@@ -108,9 +108,9 @@ class Service:
                 self._reconfigure()
                 if self._delivery is not None and self._delivery.done():
                     self._delivery.result()
-                await _sleep(CYCLE - (time.monotonic() - began), stopping)
-                if stopping.is_set():
-                    await asyncio.sleep(CYCLE)
+                pause = CYCLE - (time.monotonic() - began)
+                # Once it is told to end there is nothing to be woken by: it goes on at its pace until it is relieved.
+                await (asyncio.sleep(max(pause, 0.0)) if stopping.is_set() else _sleep(pause, stopping))
         await asyncio.to_thread(self.worker.write_baselines)
         if self._delivery is not None:
             self._delivery.cancel()

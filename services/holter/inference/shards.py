@@ -69,8 +69,7 @@ class Duty:
 
     def held_by_others(self, now: float, claims: Mapping[int, Claim]) -> frozenset[int]:
         """Shards that another worker has lately said to hold."""
-        fresh = (claim.held for claim in self._others(claims).values() if now - claim.at < FRESH)
-        return frozenset[int]().union(*fresh)
+        return frozenset[int]().union(*(claim.held for claim in self._fresh(now, claims).values()))
 
     def standing_by(self) -> frozenset[int]:
         """Shards that this worker is the first to take when their owner is gone, taken already or not."""
@@ -80,7 +79,7 @@ class Duty:
 
     def is_relieved(self, now: float, claims: Mapping[int, Claim]) -> bool:
         """Whether this worker may end: others who stay judge all that it does, or there are none."""
-        staying = [c for c in self._others(claims).values() if c.leaving is None and now - c.at < FRESH]
+        staying = [claim for claim in self._fresh(now, claims).values() if claim.leaving is None]
         return not staying or self.mine <= frozenset[int]().union(*(claim.held for claim in staying))
 
     def unowned(self, now: float, live: Collection[int], claims: Mapping[int, Claim], *, listening: bool) -> int:
@@ -92,12 +91,14 @@ class Duty:
             claims: workers by ordinal.
             listening: whether claims are heard; else only what should be judged here is known.
         """
-        fresh = (claim.held for claim in self._others(claims).values() if now - claim.at < FRESH)
-        held = frozenset(live).union(*fresh)
+        held = frozenset(live) | self.held_by_others(now, claims)
         return len((frozenset(range(SHARDS)) if listening or self.replicas == 1 else self.mine) - held)
 
     def _others(self, claims: Mapping[int, Claim]) -> dict[int, Claim]:
         return {ordinal: claim for ordinal, claim in claims.items() if ordinal != self.ordinal}
+
+    def _fresh(self, now: float, claims: Mapping[int, Claim]) -> dict[int, Claim]:
+        return {ordinal: claim for ordinal, claim in self._others(claims).items() if now - claim.at < FRESH}
 
     def _distance(self, ordinal: int, shard: int) -> int:
         """How far down the line from the owner: 0 is the owner, 1 the standby."""
@@ -108,11 +109,8 @@ class Duty:
     def _is_better_held(self, shard: int, now: float, claims: Mapping[int, Claim]) -> bool:
         ours = self._distance(self.ordinal, shard)
         return any(
-            shard in claim.held
-            and claim.leaving is None
-            and now - claim.at < FRESH
-            and self._distance(ordinal, shard) < ours
-            for ordinal, claim in self._others(claims).items()
+            shard in claim.held and claim.leaving is None and self._distance(ordinal, shard) < ours
+            for ordinal, claim in self._fresh(now, claims).items()
         )
 
     def _is_orphan(self, shard: int, now: float, listening_since: float | None, left: Mapping[int, float]) -> bool:

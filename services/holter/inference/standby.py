@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from holter.batch.chunks import NONE, Chunks
+from holter.batch.chunks import Chunks
 from holter.chunk import MICROSECONDS
 
 
@@ -48,4 +48,4 @@ class Standby:
     def take(self, shards: Collection[int]) -> Chunks:
         """What is kept of these shards, in order of arrival."""
         found = [batch.where(batch.of_shards(shards)) for batch in self._batches]
-        return Chunks.join([part for part in found if len(part)]) if found else NONE
+        return Chunks.join([part for part in found if len(part)])

@@ -34,7 +34,7 @@ class Recent:
     """
 
     def __init__(self, size: int = 100_000) -> None:
-        """Remember `size` chunks at least and twice that at most, some 40 MB: 10 s of 10,000 patients."""
+        """Remember `size` chunks at least, and twice that and a batch at most: 10 s of 10,000 patients, 40 MB."""
         self._size = size
         self._newer: dict[tuple[bytes, int], int] = {}
         self._older: dict[tuple[bytes, int], int] = {}
