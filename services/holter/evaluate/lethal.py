@@ -2,12 +2,15 @@
 
 Logistic regression (C = 0.05) of "VT, VF or flutter fills at least three of the last four seconds" on the measures of
 each second after the learning period. Records are played clean and with noise in ordinary and in lethal rhythms alike:
-noise in ordinary ones only teaches that noise is safe, and hides fibrillation under it. Printed are the weights from
-all records; FILE holds for each record those from all others: `holter evaluate DIR --left-out FILE` judges every record
-by weights that it had no part in.
+noise in ordinary ones only teaches that noise is safe, and hides fibrillation under it. Simulated patients in noise, at
+rest, on their feet and running have no such rhythm. FILE holds for each record the weights from all others: `holter
+evaluate DIR --left-out FILE` judges every record by weights that it had no part in. `--constants` writes
+`signal/fitted.py` from all records. What is learnt of a patient depends on no weight, but begins with the population's
+means: where those written are not the release's, the weights are right the second time.
 """
 
 import os
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +28,7 @@ from holter.evaluate.reference import NOISE, TACHYARRHYTHMIA, inside, overlappin
 from holter.evaluate.running import run
 from holter.signal.filters import FS
 from holter.signal.lethal import Weights
-from holter.signal.measures import NAMES
+from holter.signal.measures import NAMES, RELATIVE
 from holter.sim.annotations import Episode
 from holter.sim.background import Bursts, ColouredNoise
 
@@ -40,7 +43,13 @@ DOUBTFUL: Mapping[str, tuple[tuple[float, float], ...]] = {
 }
 """Seconds that are left out: their labels contradict the signal."""
 _TORSADE = "419"  # its N and NOISE hold torsade-like waves
-_RUNNERS, _RUN_SECONDS = 6, 900
+_SEED = 99
+"""Of the simulated patients: not the one that `holter evaluate --simulate` takes."""
+_RUN_SECONDS, _REST_SECONDS = 900, 7200
+SIMULATED = (("running", 12, _RUN_SECONDS, 0.4), ("noise", 16, _REST_SECONDS, 1.0), ("resting", 4, _REST_SECONDS, 1.0),
+             ("active", 4, _REST_SECONDS, 1.0))  # fmt: skip
+"""Rhythm, patients, seconds, weight of a second."""
+_QUIET_SECONDS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,7 @@ class Seconds:
     """Seconds to fit on.
 
     Attributes:
-        measures: shape (n, 24), float32, columns `measures.NAMES`.
+        measures: shape (n, N), float32, columns `measures.NAMES`.
         lethal: shape (n,), bool.
         weight: shape (n,), float64.
         record: shape (n,), names.
@@ -95,13 +104,13 @@ def variants(nstdb: Path) -> list[Variant]:
         Variant(of("ma", 0), 0.5, 0.2),
         Variant(of("ma", -6), 0.0, 0.2),
         Variant(of("bw", -6), 0.5, 0.2),
-        Variant(motion(9), 0.5, 0.2),
-        Variant(motion(3, seed=1), 0.0, 0.2),
+        Variant(motion(9), 0.5, 0.1),
+        Variant(motion(3, seed=1), 0.0, 0.1),
     ]
 
 
-def label(outcome: Outcome, variant: Variant) -> Seconds:
-    """A record's seconds after the learning period; of a noisy copy those in noise."""
+def label(outcome: Outcome, variant: Variant, *, everything: bool = False) -> Seconds:
+    """A record's seconds after the learning period, of a noisy copy those in noise; or `everything`."""
     ends, reference = outcome.measured_at, outcome.reference
     starts = ends - _SPAN
     rhythms = reference.labelled(TACHYARRHYTHMIA)
@@ -122,29 +131,59 @@ def label(outcome: Outcome, variant: Variant) -> Seconds:
     if outcome.name == _TORSADE:
         weight[~lethal] *= 0.05
     weight[overlapping(starts, ends, [Episode("", a, b) for a, b in DOUBTFUL.get(outcome.name, ())])] = 0.0
-    kept = (ends >= LEARNING_SECONDS + _SPAN) & (weight > 0)
-    if variant.noise is not None:
+    kept = (ends >= LEARNING_SECONDS + _SPAN) & (weight > 0) | everything
+    if variant.noise is not None and not everything:
         kept &= inside(ends, noises.noisy(outcome.seconds))
     return Seconds(outcome.measures[kept], lethal[kept], weight[kept], np.full(int(kept.sum()), outcome.name))
 
 
-def collect(paths: Sequence[Path], played: Sequence[Variant], jobs: int) -> Seconds:
-    """All records in all variants, and simulated runners: own beats at 180/min, with steps, are no tachycardia."""
-    parts = []
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What the fit is made of.
+
+    Attributes:
+        seconds: of all records in all variants.
+        population: mean and reach of each of `RELATIVE` and ln R-R, shape (16, 2), float64.
+    """
+
+    seconds: Seconds
+    population: NDArray[np.float64]
+
+
+def population(outcomes: Sequence[Outcome]) -> NDArray[np.float64]:
+    """Of clean records' learning periods: medians over the records of their medians, and twice of their deviations."""
+    medians, deviations = [], []
+    for outcome in outcomes:
+        ends, lethal = outcome.measured_at, label(outcome, Variant(None, 1.0, 1.0), everything=True).lethal
+        quiet = (ends > _QUIET_SECONDS) & (ends <= LEARNING_SECONDS) & ~lethal & outcome.good
+        if quiet.sum() >= 30:
+            figures = outcome.extra[quiet, : len(RELATIVE) + 1].astype(np.float64)
+            medians.append(np.nanmedian(figures, axis=0))
+            deviations.append(np.nanstd(figures, axis=0))
+    return np.stack([np.median(medians, axis=0), 2 * np.median(deviations, axis=0)], axis=1).round(4)
+
+
+def collect(paths: Sequence[Path], played: Sequence[Variant], jobs: int) -> Collected:
+    """All records in all variants, the first of them clean, and simulated patients."""
+    parts, clean = [], None
     for variant in played:
         done = run(paths, Setup(noise=variant.noise, measures=True), seed=0, jobs=jobs, step=lambda _: None)
         for name, why in done.failures.items():
             raise click.ClickException(f"{name}: {why}")
         parts += [label(outcome, variant) for outcome in done.outcomes if outcome.reference.has_rhythms]
-    runners = [Simulated("running", number, _RUN_SECONDS) for number in range(_RUNNERS)]
-    done = run(runners, Setup(measures=True), seed=0, jobs=jobs, step=lambda _: None)
-    parts += [label(outcome, Variant(None, 0.0, 0.4)) for outcome in done.outcomes]
-    return Seconds(
+        clean = population(done.outcomes) if clean is None else clean
+    assert clean is not None
+    for rhythm, patients, seconds, weight in SIMULATED:
+        simulated = [Simulated(rhythm, number, seconds, seed=_SEED) for number in range(patients)]
+        done = run(simulated, Setup(measures=True), seed=0, jobs=min(jobs, patients), step=lambda _: None)
+        parts += [label(outcome, Variant(None, 0.0, weight)) for outcome in done.outcomes]
+    together = Seconds(
         np.concatenate([p.measures for p in parts]),
         np.concatenate([p.lethal for p in parts]),
         np.concatenate([p.weight for p in parts]),
         np.concatenate([p.record for p in parts]),
     )
+    return Collected(together, clean)
 
 
 def fit(seconds: Seconds, rows: NDArray[np.bool_]) -> Weights:
@@ -158,9 +197,11 @@ def fit(seconds: Seconds, rows: NDArray[np.bool_]) -> Weights:
 
 
 def left_out(seconds: Seconds) -> Iterator[tuple[str, Weights]]:
-    """For each record, weights from all others."""
+    """For each real record, weights from all others."""
+    simulated = {rhythm for rhythm, *_ in SIMULATED}
     for name in np.unique(seconds.record):
-        yield str(name), fit(seconds, seconds.record != name)
+        if str(name).rpartition("-")[0] not in simulated:
+            yield str(name), fit(seconds, seconds.record != name)
 
 
 def read(path: Path) -> Mapping[str, Weights]:
@@ -186,19 +227,51 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.argument("vfdb", type=_FOLDER)
 @click.argument("nstdb", type=_FOLDER)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Left-out weights (JSON).")
-def command(mitdb: Path, vfdb: Path, nstdb: Path, out: Path) -> None:
-    """Print weights for `signal.lethal` from the records of MITDB and VFDB, with the noise of NSTDB."""
+@click.option("--constants", type=click.Path(dir_okay=False, path_type=Path), help="Write signal/fitted.py anew.")
+def command(mitdb: Path, vfdb: Path, nstdb: Path, out: Path, constants: Path | None) -> None:
+    """Fit the VT/VF score of `signal.lethal` to the records of MITDB and VFDB, with the noise of NSTDB."""
     paths = [header.with_suffix("") for folder in (mitdb, vfdb) for header in sorted(folder.glob("*.hea"))]
     if not paths:
         raise click.ClickException(f"{mitdb}, {vfdb}: no WFDB record there (no *.hea)")
-    seconds = collect(paths, variants(nstdb), min(os.cpu_count() or 1, len(paths)))
+    collected = collect(paths, variants(nstdb), min(os.cpu_count() or 1, len(paths)))
+    seconds = collected.seconds
     everything = fit(seconds, np.ones(len(seconds.record), np.bool_))
-    click.echo(f"records: {', '.join(path.name for path in paths)}; {len(seconds.record)} seconds")
-    click.echo(f"BIAS = {everything.bias}")
-    for name, (mean, sd, weight) in zip(NAMES, everything.table.tolist(), strict=True):
-        click.echo(f'    "{name}": ({mean:.4f}, {sd:.4f}, {weight:.4f}),')
     by_record = {name: {"table": w.table.tolist(), "bias": w.bias} for name, w in left_out(seconds)}
     out.write_bytes(orjson.dumps({"measures": list(NAMES), "left_out": by_record}, option=orjson.OPT_INDENT_2) + b"\n")
+    text = module([path.name for path in paths], collected.population, everything)
+    if constants is not None:
+        constants.write_text(text)
+    click.echo(f"records: {', '.join(path.name for path in paths)}; {len(seconds.record)} seconds")
+    click.echo(text)
+
+
+def module(records: Sequence[str], means: NDArray[np.float64], weights: Weights) -> str:
+    """The source of `signal/fitted.py`."""
+    names = (*RELATIVE, "lrr")
+    lines = [
+        '"""Constants of the VT/VF score, from `python -m holter.evaluate.lethal MITDB VFDB NSTDB`; not for editing.',
+        "",
+        *textwrap.wrap(f"Records: {', '.join(records)}.", 118),
+        '"""',
+        "",
+        "POPULATION = {",
+        *(f'    "{name}": {mean:.4f},' for name, mean in zip(names, means[:, 0].tolist(), strict=True)),
+        "}",
+        '"""Means that a patient begins with."""',
+        "REACH = {",
+        *(f'    "{name}": {reach:.4f},' for name, reach in zip(names, means[:, 1].tolist(), strict=True)),
+        "}",
+        '"""How far from the own mean a second may pull it."""',
+        f"BIAS = {weights.bias}",
+        "WEIGHTS = {",
+        *(
+            f'    "{name}": ({mean:.4f}, {sd:.4f}, {weight:.4f}),'
+            for name, (mean, sd, weight) in zip(NAMES, weights.table.tolist(), strict=True)
+        ),
+        "}",
+        '"""Of each measure its mean, standard deviation and weight; they are collinear and only mean something together."""',
+    ]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

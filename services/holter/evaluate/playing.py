@@ -22,8 +22,10 @@ from holter.model.pipeline import Model
 from holter.signal.features import BEAT_FIELDS
 from holter.signal.filters import FS
 from holter.signal.lethal import Weights, weigh
+from holter.signal.measures import EXTRA
 from holter.signal.measures import NAMES as MEASURES
 from holter.signal.patient import BEATS
+from holter.signal.quality import GOOD
 from holter.signal.resample import HALF
 from holter.sim.patient import Patient
 from holter.sim.recording import RecordError, device_id
@@ -122,7 +124,9 @@ class Outcome:
         windows: all of them, of the learning period too.
         told: all alerts, of the learning period too, in order of being told.
         measured_at: shape (n,), float64, ends of the seconds that were measured, seconds of record time.
-        measures: shape (n, 24), float32, `signal.measures.NAMES`; both are empty unless `Setup.measures`.
+        measures: shape (n, 23), float32, `signal.measures.NAMES`.
+        extra: shape (n, 19), float32, what they are made of.
+        good: shape (n,), bool, quality of the last ten seconds; all four are empty unless `Setup.measures`.
     """
 
     name: str
@@ -137,6 +141,8 @@ class Outcome:
     told: tuple[Told, ...]
     measured_at: NDArray[np.float64]
     measures: NDArray[np.float32]
+    extra: NDArray[np.float32]
+    good: NDArray[np.bool_]
 
     @property
     def hours(self) -> float:
@@ -166,7 +172,7 @@ class Bed:
     upcoming: Chunk | None
     told: list[Told] = field(default_factory=list)
     beats: list[tuple[float, bool, list[float]]] = field(default_factory=list)
-    measures: list[tuple[float, NDArray[np.float32]]] = field(default_factory=list)
+    measures: list[tuple[float, NDArray[np.float32], NDArray[np.float32], bool]] = field(default_factory=list)
     seen: int = 0
     seconds: int = 0
 
@@ -318,7 +324,8 @@ class Batch:
             bed = self._beds[name]
             bed.seconds = second - BASE_SECOND
             if self._keeps:
-                bed.measures.append((float(bed.seconds), tick.measures[row].copy()))
+                kept = (tick.measures[row].copy(), tick.extra[row].copy(), bool(tick.quality[row] >= GOOD))
+                bed.measures.append((float(bed.seconds), *kept))
             record = state[slot]
             delay = FIDUCIAL_DELAY + (0.0 if bed.fs == FS else HALF / bed.fs)
             for number in range(bed.seen, count):
@@ -358,8 +365,10 @@ def _outcome(bed: Bed, scores: WindowScores | None) -> Outcome:
         features=np.array([features for _, _, features in beats], np.float32).reshape(-1, len(BEAT_FIELDS)),
         windows=_windows(scores),
         told=tuple(bed.told),
-        measured_at=np.array([at for at, _ in bed.measures], np.float64),
-        measures=np.array([row for _, row in bed.measures], np.float32).reshape(-1, len(MEASURES)),
+        measured_at=np.array([at for at, *_ in bed.measures], np.float64),
+        measures=np.array([row for _, row, _, _ in bed.measures], np.float32).reshape(-1, len(MEASURES)),
+        extra=np.array([row for _, _, row, _ in bed.measures], np.float32).reshape(-1, EXTRA),
+        good=np.array([good for *_, good in bed.measures], np.bool_),
     )
 
 

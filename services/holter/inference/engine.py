@@ -19,6 +19,7 @@ from holter.model.pipeline import Model, select
 from holter.signal.features import LOOKAHEAD, NAMES, ordered_score, window_features
 from holter.signal.filters import BLOCK
 from holter.signal.look import look
+from holter.signal.measures import EXTRA
 from holter.signal.measures import N as MEASURES
 from holter.signal.patient import allocate, checkpoint, checkpoints, restore
 from holter.signal.quality import quality
@@ -38,8 +39,8 @@ class Tick:
         slots: shape (n,), places in the engine's arrays.
         seconds: shape (n,), int64, event time of the seconds' ends, s since the epoch.
         probability: shape (n,), VT/VF score of the last 4 s.
-        measures: shape (n, 24), float32, `signal.measures.NAMES`.
-        extra: shape (n, 5), see `signal.measures.measure`.
+        measures: shape (n, 23), float32, `signal.measures.NAMES`.
+        extra: shape (n, 19), float32, what they are made of: see `signal.measures.measure`.
         rhythm: shape (n,), dtype RHYTHM.
         quality: shape (n,), of the last `window` seconds.
         quality_now: shape (n,), of the last 4 s.
@@ -206,7 +207,7 @@ class Engine:
     def _tick(self, taken: Taken) -> Tick:
         slots, seconds, holes, state = taken.rows, taken.seconds, taken.holes, self.state
         n = len(slots)
-        measures, extra, probability = np.empty((n, MEASURES), np.float32), np.empty((n, 5), np.float32), np.empty(n)
+        measures, extra, probability = np.empty((n, MEASURES), np.float32), np.empty((n, EXTRA), np.float32), np.empty(n)
         good, good_now, flat = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.bool_)
         rhythm = np.zeros(n, RHYTHM)
         look(

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-RHYTHM_WEIGHT = 0.8  # of all but the shape features in the ordered score
+RHYTHM_WEIGHT = 0.9  # of all but the shape features in the ordered score
 TYPICAL, SPREAD, ORDERED_WEIGHT = 0.5, 0.12, 2.0
 UNIT = 1 << 20  # path lengths are counted in 1 / UNIT of a split
 _LEAF, _UNUSED, _MAX_DEPTH, _MAX_BYTES = -1, -1, 16, 900_000

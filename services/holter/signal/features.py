@@ -33,7 +33,7 @@ BEAT_FIELDS = ("resx", "cnx", "wid", "res", "comp", "pm_x", "drr", "joint")
 LOOKAHEAD = 2
 """Seconds after its end at which a window is judged: by then its last beat is final, and most often the R-R after it is
 known, which tells a compensatory pause."""
-RHYTHM_WEIGHT = 0.8
+RHYTHM_WEIGHT = 0.9
 _SHAPE = 4
 _EPS = np.array([spec.eps for spec in FEATURES])
 _CENTRE = np.array([spec.centre for spec in FEATURES])

@@ -18,10 +18,8 @@ TEMPLATE = 70
 SLOW_TEMPLATE = 35
 """The same at 125 Hz."""
 BEATS = 64
-LEARN = 300
-"""Seconds of a patient's own baseline."""
-LEARNED = 9
-"""Measures that have an own baseline: see `signal.measures.BASELINES`."""
+LEARNED = 16
+"""Figures that have an own mean: `signal.measures.RELATIVE`, and ln R-R."""
 
 BEAT = np.dtype(
     [
@@ -66,7 +64,7 @@ PATIENT = np.dtype(
         ("wander_sq", np.float32, (SECONDS,)),
         ("high_sq", np.float32, (SECONDS,)),
         ("lethal_sq", np.float32, (SECONDS,)),
-        ("ncc", np.float32, (SECONDS,)),
+        ("ncc", np.float32, (SECONDS,)),  # `step.template_correlation`
         ("noise", np.float32, (5 * SECONDS,)),  # 0.2 s RMS
         ("moved", np.float32, (SECONDS,)),  # largest `motion` of its beats
         ("lead_off", np.int8, (SECONDS,)),
@@ -113,9 +111,8 @@ PATIENT = np.dtype(
         ("bank_width", np.float32, (CLUSTERS,)),  # samples
         ("dominant", np.int64),
         ("amp", np.float32),  # mV, own QRS amplitude
-        # own baselines
-        ("learn", np.float32, (LEARN, LEARNED)),
-        ("learn_n", np.int64),
+        # own means of the life-threatening measures
+        ("learn_n", np.float32),  # seconds they are of, the population's 10 among them
         ("base", np.float32, (LEARNED,)),
         ("hold", np.int8),  # 1: do not learn now
     ],

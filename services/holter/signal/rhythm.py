@@ -16,23 +16,19 @@ RHYTHM = np.dtype(
         ("rate", np.float32),  # 1/min, median of the last 5 R-R; 0 without
         ("rate_before", np.float32),  # 1/min, median of the 16 R-R before the last 8
         ("rate_now", np.float32),  # 1/min, median of the last 8 R-R
-        ("slowest", np.float32),  # s, the smallest of the last 3 R-R: all of them are at least this long
         ("since", np.float32),  # s since the last R
         ("run", np.int32),  # consecutive ventricular beats, the last of them within 3 s
         ("run_rate", np.float32),  # 1/min within that run
         ("run_length", np.float32),  # s from its first R to its last
         ("run_first", np.float32),  # s before now that it began
+        ("run_width", np.float32),  # largest QRS width of its beats over the own one's, - 1
         ("ventricular", np.int32),  # of the last 60 s
         ("ventricular_now", np.int32),  # of the last 5 beats
         ("premature", np.int32),  # of the last 60 s, not ventricular
         ("beats", np.int32),  # of the last 60 s
-        (
-            "foreign",
-            np.float32,
-        ),  # s, the longest stretch of the last 4 s that are final without a beat like the own one
+        ("foreign", np.float32),  # s, longest stretch without a beat like the own one, of the last 4 s that are final
         ("own", np.int32),  # of the newest beats, how many in a row are surely own ones
-        ("moved_now", np.float32),  # largest `motion` of a beat of the last 5 s
-        ("moved", np.float32),  # largest `motion` of a beat of the last 15 s
+        ("moved", np.float32),  # largest `motion` of a beat of the last 5 s
         ("irregularity", np.float32),  # see `_irregularity`; 0 while fewer than 16 R-R are known
     ],
     align=True,
@@ -51,7 +47,7 @@ def _irregularity(rr: NDArray[np.float32], n: int) -> float:
 _ALIKE = 0.8
 """Correlation above the band of motion from which a beat may be an own one."""
 _SURE = 0.95
-_FOREIGN, _MOVED_NOW, _MOVED = 4 * FS, 5 * FS, 15 * FS
+_FOREIGN, _MOVED = 4 * FS, 5 * FS
 
 
 @njit()
@@ -68,12 +64,12 @@ def _one(rec: Any, out: Any) -> None:
     rr = np.empty(BEATS, np.float32)
     known = 0
     out.ventricular = out.ventricular_now = out.premature = out.beats = 0
-    out.run, out.run_rate, out.run_length, out.run_first = 0, 0.0, 0.0, 0.0
+    out.run, out.run_rate, out.run_length, out.run_first, out.run_width = 0, 0.0, 0.0, 0.0, 0.0
     out.since = 1e3
     in_run, run_ended, last_r, first_r = False, False, 0, 0
     final, later = rec.n - SETTLE, rec.n - SETTLE
     oldest = final - _FOREIGN
-    out.foreign, out.moved, out.moved_now, out.own = 0.0, 0.0, 0.0, 0
+    out.foreign, out.moved, out.own = 0.0, 0.0, 0
     for j in range(n):  # newest first
         b = rec.beats[(rec.beat_n - 1 - j) % BEATS]
         age = (rec.n - b.r) / FS
@@ -90,8 +86,6 @@ def _one(rec: Any, out: Any) -> None:
             later = b.r
         if out.own == j and b.fast > _SURE and b.ventricular == 0:
             out.own += 1
-        if b.r > rec.n - _MOVED_NOW:
-            out.moved_now = max(out.moved_now, b.motion)
         if b.r > rec.n - _MOVED:
             out.moved = max(out.moved, b.motion)
         if b.ventricular == 1:
@@ -104,6 +98,7 @@ def _one(rec: Any, out: Any) -> None:
                 in_run = True
                 first_r = b.r
                 out.run += 1
+                out.run_width = max(out.run_width, b.wid)
         else:
             if b.prem > 0.13:
                 out.premature += 1
@@ -118,7 +113,6 @@ def _one(rec: Any, out: Any) -> None:
     out.rate = _rate(rr, 0, min(known, 5))
     out.rate_now = _rate(rr, 0, min(known, 8))
     out.rate_before = _rate(rr, 8, min(known, 24)) if known >= 20 else 0.0
-    out.slowest = np.min(rr[:3]) if known >= 3 else 0.0
     out.irregularity = _irregularity(rr, min(known, 40))
 
 

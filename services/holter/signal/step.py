@@ -15,55 +15,58 @@ from holter.signal.ring import append, newest
 
 _HALF = TEMPLATE // 2
 _PLACES = BLOCK // 2
+_STEP = 4  # 32 ms at 125 Hz
+_FAST = _HALF - 2 * _STEP
+
+
+@njit(fastmath=True)
+def _fast(x: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    for i in range(out.size):
+        out[i] = x[i + _STEP] - np.float32(0.5) * (x[i] + x[i + 2 * _STEP])
 
 
 @njit(fastmath=True)
 def _energies(x: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-    """Sum of squares about the mean of each stretch of _HALF samples; out[i] is that of x[i : i + _HALF]."""
-    total, square = 0.0, 0.0
-    for j in range(_HALF - 1):
-        total += x[j]
-        square += x[j] * x[j]
+    """Sum of squares of each stretch of _FAST samples; out[i] is that of x[i : i + _FAST]."""
+    total = 0.0
+    for j in range(_FAST - 1):
+        total += x[j] * x[j]
     for i in range(out.size):
-        new, old = np.float64(x[i + _HALF - 1]), np.float64(x[i])
-        total += new
-        square += new * new
-        out[i] = max(square - total * total / _HALF, 1e-12)
-        total -= old
-        square -= old * old
+        new, old = np.float64(x[i + _FAST - 1]), np.float64(x[i])
+        total += new * new
+        out[i] = max(total, 1e-12)
+        total -= old * old
 
 
 @njit(fastmath=True)
 def template_correlation(rec: Any) -> float:
-    """Highest correlation of this second with an own normal beat, sliding over every 8 ms: needs no beat detector.
+    """Highest correlation of this second with an own normal beat above the band of motion (`signal.fast`).
 
-    A place counts only when its energy is 0.4..2.5 times the template's (in norm).
+    The template slides over every 8 ms, so no beat detector is needed. A place counts only when its energy is 0.4..2.5
+    times the template's (in norm). 0 where none does.
     """
     if rec.n < 2 * (_PLACES + _HALF):
         return 0.0
     recent = np.empty(2 * (_PLACES + _HALF), np.float32)
     newest(rec.shape, rec.n, recent)
-    x = recent[::2].copy()
+    x = np.empty(_PLACES + _FAST, np.float32)
+    _fast(recent[::2].copy(), x)
     energies = np.empty(_PLACES, np.float32)
     _energies(x, energies)
     best = np.float32(0.0)
-    t = np.empty(_HALF, np.float32)
+    t = np.empty(_FAST, np.float32)
     for k in range(CLUSTERS):
         if rec.bank_seen[k] < 2 or not own_normal(rec, k):
             continue
-        mean, energy = np.float32(0.0), np.float32(0.0)
-        for j in range(_HALF):
-            t[j] = rec.bank[k, 2 * j]
-            mean += t[j]
-        mean /= np.float32(_HALF)
-        for j in range(_HALF):
-            t[j] -= mean
+        _fast(rec.bank[k, ::2].copy(), t)
+        energy = np.float32(1e-9)
+        for j in range(_FAST):
             energy += t[j] * t[j]
         low, high = np.float32(0.16) * energy, np.float32(6.25) * energy
         for i in range(_PLACES):
             if low < energies[i] < high:
-                part, dot = x[i : i + _HALF], np.float32(0.0)
-                for j in range(_HALF):
+                part, dot = x[i : i + _FAST], np.float32(0.0)
+                for j in range(_FAST):
                     dot += t[j] * part[j]
                 best = max(best, dot / np.sqrt(energy * energies[i]))
     return float(best)

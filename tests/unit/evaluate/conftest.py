@@ -10,6 +10,7 @@ import pytest
 from holter.alert import TECHNICAL, Category, Kind, Priority
 from holter.evaluate.playing import Outcome, Told, Windows
 from holter.evaluate.reference import parse
+from holter.signal.measures import EXTRA, NAMES
 from holter.sim.patient import Patient
 from holter.sim.scenario import SCENARIOS, Person
 
@@ -48,7 +49,8 @@ def outcome(reference):
             name=name, lead="MLII", fs=250.0, seconds=seconds, reference=ref or reference(), beats=beats,
             ventricular=flags, features=np.zeros((len(beats), 8), np.float32),
             windows=windows or make_windows([]), told=tuple(told), measured_at=np.empty(0),
-            measures=np.empty((0, 24), np.float32),
+            measures=np.empty((0, len(NAMES)), np.float32), extra=np.empty((0, EXTRA), np.float32),
+            good=np.empty(0, bool),
         )  # fmt: skip
 
     return make

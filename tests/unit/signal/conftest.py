@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from holter.signal.filters import BLOCK, FS
-from holter.signal.measures import N, learn, measure
+from holter.signal.measures import EXTRA, N, learn, measure
 from holter.signal.patient import allocate
+from holter.signal.rhythm import RHYTHM, describe
 from holter.signal.step import advance
 
 
@@ -41,6 +42,7 @@ class Run:
 
     state: np.ndarray
     measures: np.ndarray  # (seconds, patients, N)
+    extra: np.ndarray  # (seconds, patients, EXTRA)
     beats: list[list[np.void]]
 
 
@@ -48,21 +50,24 @@ def run(signals: list[np.ndarray], hole: Callable[[int], float] = lambda _: 0.0)
     """Step signals of one length through `advance` and `measure`, learning all the while."""
     patients, seconds = len(signals), len(signals[0]) // BLOCK
     state, slots = allocate(patients), np.arange(patients)
-    out, extra = np.zeros((patients, N), np.float32), np.zeros((patients, 5), np.float32)
+    out, extra = np.zeros((patients, N), np.float32), np.zeros((patients, EXTRA), np.float32)
+    rhythm, good = np.zeros(patients, RHYTHM), np.ones(patients, np.float32)
     seen = np.zeros(patients, int)
-    measures, beats = [], [[] for _ in signals]
+    measures, extras, beats = [], [], [[] for _ in signals]
     for s in range(seconds):
         blocks = np.stack([x[s * BLOCK : (s + 1) * BLOCK] for x in signals])
         holes = np.full(patients, hole(s), np.float32)
         advance(state, slots, blocks, holes, np.zeros(patients, bool), np.full(patients, 1000 + s))
-        measure(state, slots, out, extra)
-        learn(state, slots, out, extra, np.full(patients, s >= 15))
+        describe(state, slots, rhythm)
+        measure(state, slots, rhythm, good, out, extra)
+        learn(state, slots, extra, np.full(patients, s >= 15, np.float32))
         measures.append(out.copy())
+        extras.append(extra.copy())
         for p in slots:
             while seen[p] < state[p]["beat_n"]:
                 beats[p].append(state[p]["beats"][seen[p] % 64].copy())
                 seen[p] += 1
-    return Run(state, np.array(measures), beats)
+    return Run(state, np.array(measures), np.array(extras), beats)
 
 
 class Signals:

@@ -9,6 +9,8 @@ from holter.chunk import MICROSECONDS
 NEW_ONSET = 2
 """Seconds off after which a condition that comes back is a new onset of the same alert: a heart that beats its own
 rhythm for two seconds between two salvos has had two (docs/evaluation.md has what it is worth)."""
+_OVER_A_MINUTE = frozenset({Kind.ECTOPY, Kind.IRREGULAR_RHYTHM, Kind.ANOMALY})
+"""What is judged over a minute is the same when it comes back within one."""
 _TECHNICAL_COOLDOWN = 10
 _RANK = {Priority.HIGH: 0, Priority.MEDIUM: 1, Priority.LOW: 2}
 
@@ -157,7 +159,7 @@ class Life:
 
     def _goes_on(self, events: list[AlertEvent], alert: Open, second: int, condition: Condition, revision: int) -> Open:
         last_on = second if alert.last_on > second + self.cooldown else alert.last_on  # the clock was set back
-        back = second - last_on > NEW_ONSET
+        back = second - last_on > (self.cooldown if alert.event.kind in _OVER_A_MINUTE else NEW_ONSET)
         worse = _RANK[condition.priority] < _RANK[alert.event.priority]
         if back or worse:
             event = replace(

@@ -15,15 +15,15 @@ from holter.inference.decision.limits import ORDERED_THRESHOLD, Limits
 from holter.inference.engine import Tick
 from holter.signal.lethal import THRESHOLD as LETHAL
 from holter.signal.measures import NAMES as MEASURES
-from holter.signal.measures import READY
+from holter.signal.measures import LLF, LPP, LRR, OWN, PERIOD, PRIOR, READY
 from holter.signal.patient import SECONDS
-from holter.signal.quality import GOOD, MOTION_LIMIT
+from holter.signal.quality import GOOD
 
 KINDS = tuple(Kind)
 _AT = {kind: column for column, kind in enumerate(KINDS)}
 HIGH, MEDIUM, LOW = 0, 1, 2
-WINDOWS, LIT = 12, 6
-"""A minute of windows, of which half have to be beyond the threshold."""
+WINDOWS, LIT, JUDGED = 12, 6, 9
+"""A minute of windows, of which half have to be beyond the threshold, and three quarters good enough to be judged."""
 
 MEMORY = np.dtype(
     [
@@ -47,6 +47,7 @@ MEMORY = np.dtype(
         ("irregular", np.int32),
         ("lit", np.uint32),  # windows, newest in bit 0
         ("lit_forest", np.uint32),
+        ("judged", np.uint32),  # windows that could be judged
     ],
     align=True,
 )
@@ -55,7 +56,8 @@ IRREGULAR = 0.12
 IRREGULAR_SECONDS = 45
 _MILLIVOLTS = 0.15  # IEC 60601-2-27: what is smaller is no QRS
 _DRIFT = 0.4  # of mV, or of the own amplitude, within a second below 0.7 Hz
-_NCC = MEASURES.index("nccmax4")
+_DRIFT_ALONE = np.log(8.0)
+"""Below 0.7 Hz over 1-30 Hz, peak to peak: 99.5 % of lethal seconds are below 1.8, a drift with nothing in it is above 13."""
 _PERIODIC = MEASURES.index("acmaxL")
 VT_PERIODICITY = 0.45
 """Autocorrelation from which a lethal rhythm is called tachycardia and not fibrillation."""
@@ -64,10 +66,10 @@ RUN_OF_TACHYCARDIA = 8
 _CLEARLY = 0.6
 """Periodicity from which an episode begins as tachycardia; 0.1 more above 214/min."""
 _FAST_PERIOD = 0.28  # s
-_OWN_GO_ON = 2.0
-"""Seconds of the last 4 without an own beat up to which the own rhythm goes on."""
-_STILL = 0.33
-"""Motion up to which a run of three beats is taken at its word: 94 % of normal beats of DS1 are below."""
+_WIDEST = 1.2
+"""A ventricular QRS is about twice as wide as the own one; what motion makes wide is wider."""
+_POSSIBLE = 0.003
+"""VT/VF score from which a run of ventricular beats is one."""
 _SHORTEST_PERIOD = 0.24  # s: what is faster than 250/min is treated as fibrillation
 _EPISODE = 30
 """Seconds without a lethal one after which the next begins an episode, and may have another name."""
@@ -127,7 +129,8 @@ def find(
     across = slots[:, None]
     seen = state["n"][slots] >= 6 * 250
     whole = (state["hole"][across, four] <= 0.2).all(axis=1) & seen
-    own = np.where(state["learn_n"][slots] >= READY, state["base"][slots, 7], np.maximum(state["amp"][slots], 0.5))
+    learnt = state["learn_n"][slots] >= PRIOR + READY
+    own = np.where(learnt, np.exp(state["base"][slots, LPP]), np.maximum(state["amp"][slots], 0.5))
     rhythm, quality = tick.rhythm, tick.quality
     peak_to_peak = state["pp"][across, four]
 
@@ -148,29 +151,25 @@ def find(
     # life-threatening
     readable = whole & ~tick.flat & ~lost & ~flagged & ~mains
     gate = np.minimum(np.maximum(0.10, 0.12 * own), 0.4 * own)
-    # Own beats go on above the band of motion, and below it they are not themselves: the electrode moves.
-    moved = rhythm["moved"] > MOTION_LIMIT
-    moving = (rhythm["moved_now"] > MOTION_LIMIT) & (rhythm["foreign"] < _OWN_GO_ON)
-    # 90/min or less, and none of five beats ventricular: neither tachycardia nor fibrillation, whatever lies over it.
-    # So it is when the own rhythm is back, two beats of it: the score looks back 4 s, and the next salvo is a new one.
-    back = (rhythm["own"] >= 2) & (rhythm["since"] < 1.5)
-    beating = back | (rhythm["rate"] > 0) & (rhythm["rate"] <= 90) & (rhythm["ventricular_now"] == 0) & (
-        rhythm["since"] < 2
-    )
-    scored = (tick.probability > LETHAL) & (peak_to_peak.min(axis=1) > gate)
     good = (quality >= GOOD) & (tick.quality_now >= GOOD)
-    run = good & ~moved & (rhythm["run"] >= RUN_OF_TACHYCARDIA) & (rhythm["run_rate"] >= 120)
-    lethal = readable & (scored | run) & ~moving & ~beating
+    counted = state["noisy"][slots] == 0  # in muscle noise beats are passed over that may be some
+    # 90/min or less, and none of five beats ventricular: neither tachycardia nor fibrillation, whatever lies over it.
+    slow = counted & (rhythm["rate"] > 0) & (rhythm["rate"] <= 90)
+    beating = slow & (rhythm["ventricular_now"] == 0) & (rhythm["since"] < 2)
+    scored = (tick.probability > LETHAL) & (peak_to_peak.min(axis=1) > gate)
+    run = good & (tick.probability > 0.2) & (rhythm["run"] >= RUN_OF_TACHYCARDIA) & (rhythm["run_rate"] >= 120)
+    drift = tick.extra[:, LLF] - tick.extra[:, LPP] > _DRIFT_ALONE
+    lethal = readable & (scored | run) & ~beating & ~drift
     fresh = (_count(m["lethal"] & 7) < 2) & (m["lethal"] & 1 == 0)  # a salvo after two seconds of another rhythm
     m["lethal"] = _bits(m["lethal"], lethal, 4)
     m["lethal_since"] = np.where(fresh & lethal, second - 3, m["lethal_since"])
-    sustained = np.where(moved, m["lethal"] == 15, _count(m["lethal"] & 7) >= 2)  # a burst of motion is short
-    aperiodic = (tick.measures[:, _PERIODIC] < VT_PERIODICITY) | (tick.extra[:, 2] < _SHORTEST_PERIOD)
+    sustained = _count(m["lethal"] & 7) >= 2
+    aperiodic = (tick.measures[:, _PERIODIC] < VT_PERIODICITY) | (tick.extra[:, PERIOD] < _SHORTEST_PERIOD)
     m["fibrillation"] &= second - m["lethal_last"] <= _EPISODE
     m["aperiodic"] = np.where(lethal, _bits(m["aperiodic"], aperiodic, 8), m["aperiodic"])
     begins = second - m["lethal_last"] > _EPISODE
     # A name is not taken back: tachycardia has to be clear at first, and the faster the clearer.
-    clear = tick.measures[:, _PERIODIC] >= np.where(tick.extra[:, 2] < _FAST_PERIOD, _CLEARLY + 0.1, _CLEARLY)
+    clear = tick.measures[:, _PERIODIC] >= np.where(tick.extra[:, PERIOD] < _FAST_PERIOD, _CLEARLY + 0.1, _CLEARLY)
     m["fibrillation"] |= sustained & np.where(begins, ~clear | aperiodic, _count(m["aperiodic"]) >= 6)
     m["lethal_last"] = np.where(sustained, second, m["lethal_last"])
     say(Kind.VENTRICULAR_TACHYCARDIA, sustained & ~m["fibrillation"], m["lethal_since"], HIGH)
@@ -182,18 +181,18 @@ def find(
     m["jump"] = np.where(jump, second, m["jump"])
     small = peak_to_peak[:, 0] < np.minimum(0.4 * own, np.maximum(_MILLIVOLTS, 0.15 * own))
     # An electrode that drifts by as much as a QRS is high, and nothing else: it may be off, and that is no silence.
-    drifts = state["wander"][across, four].max(axis=1) > _DRIFT * np.maximum(1.0, own)
+    wander = state["wander"][across, four].max(axis=1)
+    drifts = (wander > _DRIFT * np.maximum(1.0, own)) | (drift & (wander > _DRIFT / 2))
     m["quiet"] = _run(m["quiet"], small & whole & ~tick.flat & ~flagged & ~mains & ~drifts)
     vetoed = (second - m["quiet"] - m["jump"] < 6) & m["jump_good"] & (m["quiet"] < 10)
     say(Kind.ASYSTOLE, (m["quiet"] >= 4) & ~vetoed, second - m["quiet"], HIGH)
 
-    rate, own_rr = rhythm["rate"], state["base"][slots, 8]
+    rate, own_rr = rhythm["rate"], np.where(learnt, np.exp(state["base"][slots, LRR]), 0.0)
     paused = m["quiet"] >= 4
     slower = np.where(own_rr > 0, rate * 1.25 * own_rr < 60.0, True)
-    sure = readable & (state["noisy"][slots] == 0)  # in noise beats are passed over that may be some
-    m["very_slow"] = _run(m["very_slow"], sure & (rate > 0) & (rate < 30) & slower & ~paused)
+    m["very_slow"] = _run(m["very_slow"], readable & counted & (rate > 0) & (rate < 30) & slower & ~paused)
     say(Kind.EXTREME_BRADYCARDIA, m["very_slow"] >= 8, second - m["very_slow"], HIGH)
-    own_shape = tick.measures[:, _NCC] >= 0.9
+    own_shape = tick.extra[:, OWN] >= 0.9
     m["very_fast"] = _run(m["very_fast"], readable & (rate > rows["high"]) & ~own_shape)
     say(Kind.EXTREME_TACHYCARDIA, (m["very_fast"] >= 5) & ~sustained, second - m["very_fast"], HIGH)
 
@@ -208,9 +207,8 @@ def find(
     m["sudden"] = np.where(goes_on, m["sudden"], np.where(starts, now, 0.0))
     m["fast"] = _run(m["fast"], clean & (rate > rows["high"]))
     say(Kind.TACHYCARDIA, (m["sudden"] > 0) | (m["fast"] >= 10), second - np.maximum(m["fast"], 4), MEDIUM)
-    still = rhythm["moved"] < _STILL
-    alone = (rhythm["run"] >= 5) & (rhythm["foreign"] >= 2.8) & ~moved
-    wide = clean & good & (still | alone) & (rhythm["run"] >= 3) & (rhythm["run_rate"] >= 100)
+    speaks = (rhythm["run_width"] < _WIDEST) & (tick.probability > _POSSIBLE)
+    wide = clean & good & speaks & (rhythm["run"] >= 3) & (rhythm["run_rate"] >= 100)
     say(Kind.VENTRICULAR_RUN, wide, second - rhythm["run_first"].astype(np.int64), MEDIUM)
     uneven = clean & (rhythm["irregularity"] > IRREGULAR) & (rhythm["ventricular"] * 5 < rhythm["beats"])
     m["irregular"] = np.where(clean, _run(m["irregular"], uneven), m["irregular"])
@@ -220,12 +218,13 @@ def find(
     if tick.scores is not None:
         _windows(m, tick, clean, limits)
     minute = second - np.minimum(60, state["n"][slots] // 250)
-    many = _count(m["lit"]) >= LIT
+    known = _count(m["judged"]) >= JUDGED
+    many = known & (_count(m["lit"]) >= LIT)
     ventricular, premature = rhythm["ventricular"] >= 2, rhythm["premature"] >= 4
     ectopy = clean & many & (ventricular | premature) & ~irregular
     frequent = np.where(rhythm["ventricular"] >= 6, MEDIUM, LOW).astype(np.int8)
     say(Kind.ECTOPY, ectopy, minute, frequent)
-    by_forest = _count(m["lit_forest"]) >= LIT
+    by_forest = known & (_count(m["lit_forest"]) >= LIT)
     if limits.revision:
         quiet_beats = ~ventricular & ~premature & ~irregular & ~wide
         say(Kind.ANOMALY, clean & (by_forest | many) & quiet_beats, minute, LOW)
@@ -247,5 +246,6 @@ def _windows(m: NDArray[np.void], tick: Tick, clean: NDArray[np.bool_], limits: 
     by_rule = ordered > 0.5 * ORDERED_THRESHOLD
     usable = clean[rows] & (scores.quality >= GOOD)
     keep = (1 << WINDOWS) - 1
+    m["judged"][rows] = (m["judged"][rows] << np.uint32(1) | usable) & keep
     m["lit"][rows] = (m["lit"][rows] << np.uint32(1) | (beyond & by_rule & usable)) & keep
     m["lit_forest"][rows] = (m["lit_forest"][rows] << np.uint32(1) | (beyond & ~by_rule & usable)) & keep

@@ -2,6 +2,7 @@
 
 from holter.alert import Kind
 from holter.inference.engine import Tick
+from holter.signal.measures import PERIOD
 
 
 def reason(kind: Kind, tick: Tick, row: int, seconds: int) -> str:
@@ -14,7 +15,7 @@ def reason(kind: Kind, tick: Tick, row: int, seconds: int) -> str:
         case Kind.VENTRICULAR_FIBRILLATION:
             return f"disorganised ventricular rhythm for {span}"
         case Kind.VENTRICULAR_TACHYCARDIA:
-            period = float(tick.extra[row, 2])
+            period = float(tick.extra[row, PERIOD])
             return f"wide-complex rhythm {round(60 / period) if period > 0 else 0}/min for {span}"
         case Kind.EXTREME_BRADYCARDIA | Kind.BRADYCARDIA:
             return f"heart rate {rate} for {span}"
