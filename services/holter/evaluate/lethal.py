@@ -269,7 +269,8 @@ def module(records: Sequence[str], means: NDArray[np.float64], weights: Weights)
             for name, (mean, sd, weight) in zip(NAMES, weights.table.tolist(), strict=True)
         ),
         "}",
-        '"""Of each measure its mean, standard deviation and weight; they are collinear and only mean something together."""',
+        '"""Of each measure its mean, standard deviation and weight; they are collinear and only mean something '
+        'together."""',
     ]
     return "\n".join(lines) + "\n"
 

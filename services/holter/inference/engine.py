@@ -207,7 +207,11 @@ class Engine:
     def _tick(self, taken: Taken) -> Tick:
         slots, seconds, holes, state = taken.rows, taken.seconds, taken.holes, self.state
         n = len(slots)
-        measures, extra, probability = np.empty((n, MEASURES), np.float32), np.empty((n, EXTRA), np.float32), np.empty(n)
+        measures, extra, probability = (
+            np.empty((n, MEASURES), np.float32),
+            np.empty((n, EXTRA), np.float32),
+            np.empty(n),
+        )
         good, good_now, flat = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.bool_)
         rhythm = np.zeros(n, RHYTHM)
         look(

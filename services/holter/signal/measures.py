@@ -1,9 +1,9 @@
 """The measures of the life-threatening path, each second over the last 4 s, for a batch of patients.
 
-What a heart looks like while it beats its own rhythm differs more between patients than sinus rhythm and fibrillation do
-in many a patient: each figure counts by its distance from the patient's own running mean (`d_x`), which begins as the
-population's. Sources: count2 Jekova & Krasteva, Physiol Meas 2004;25:1167; leak (the VF filter) Kuo & Dillman 1978 as in
-Amann, Tratnig & Unterkofler, BioMed Eng OnLine 2005;4:60; slope after Irusta; the others are plain statistics.
+What a heart looks like while it beats its own rhythm differs more between patients than sinus rhythm and fibrillation
+do in many of them: each figure counts by its distance from the patient's own running mean (`d_x`), which begins as the
+population's. Sources: count2 Jekova & Krasteva, Physiol Meas 2004;25:1167; leak (the VF filter) Kuo & Dillman 1978 as
+in Amann, Tratnig & Unterkofler, BioMed Eng OnLine 2005;4:60; slope after Irusta; the others are plain statistics.
 """
 
 from typing import Any
@@ -195,7 +195,11 @@ def _figures(rec: Any, rate: float, extra: NDArray[np.float32]) -> None:
     extra[0], extra[1], extra[2] = leak, count2, _slope(dv)
     extra[3], extra[4], extra[5] = _leak(vl, dvl), _slope(dvl), _share_2_5_5(quarter)
     extra[6], extra[7], extra[8] = acmin, acmin_l, acmax_l
-    extra[9], extra[10], extra[11] = np.log(max(wander, 1e-3)), np.log(max(amplitude, _FLOOR)), np.log(max(lowest, _FLOOR))
+    extra[9], extra[10], extra[11] = (
+        np.log(max(wander, 1e-3)),
+        np.log(max(amplitude, _FLOOR)),
+        np.log(max(lowest, _FLOOR)),
+    )
     extra[12], extra[13], extra[14] = _unlike(middle), _unlike(second), _unlike(best)
     rr = _median_rr(rec)
     extra[LRR] = np.log(rr) if rr > 0 else np.nan

@@ -1,17 +1,31 @@
 """The weights of the VT/VF score come from records, by a command; each record is judged by those of the others."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from holter.evaluate.lethal import DOUBTFUL, Seconds, Variant, command, fit, label, left_out, motion, read
+from holter.evaluate.lethal import (
+    DOUBTFUL,
+    Seconds,
+    Variant,
+    command,
+    fit,
+    label,
+    left_out,
+    module,
+    motion,
+    population,
+    read,
+)
 from holter.evaluate.main import evaluate
 from holter.evaluate.playing import Setup
 from holter.evaluate.running import run
+from holter.signal import fitted
 from holter.signal.lethal import weigh
-from holter.signal.measures import NAMES
+from holter.signal.measures import NAMES, RELATIVE
 
 
 def _scores(weights, measures):
@@ -102,3 +116,30 @@ def test_folders_without_records_are_refused(tmp_path):
     result = CliRunner().invoke(command, [str(tmp_path)] * 3 + ["--out", str(tmp_path / "w.json")])
     assert result.exit_code == 1
     assert "no WFDB record there" in result.output
+
+
+def test_the_population_is_the_clean_records(outcomes):
+    means = population(list(outcomes.values()))
+    assert means.shape == (len(RELATIVE) + 1, 2)
+    assert np.isfinite(means).all()
+    assert (means[:, 1] > 0).all()
+    assert 0.4 < np.exp(means[-1, 0]) < 1.3  # s, R-R
+
+
+def test_the_constants_are_written_as_a_module(seconds):
+    weights = fit(seconds, np.ones(900, bool))
+    means = np.arange(2.0 * (len(RELATIVE) + 1)).reshape(-1, 2)
+    text = module(["a", "b"], means, weights)
+    found = {}
+    exec(compile(text, "fitted.py", "exec"), found)
+    assert list(found["POPULATION"].values()) == means[:, 0].tolist()
+    assert list(found["REACH"].values()) == means[:, 1].tolist()
+    assert np.array(list(found["WEIGHTS"].values())) == pytest.approx(weights.table)
+    assert list(found["WEIGHTS"]) == list(NAMES)
+    assert found["BIAS"] == weights.bias
+    assert set(vars(fitted)) >= {"POPULATION", "REACH", "BIAS", "WEIGHTS"}
+
+
+def test_simulated_patients_have_no_left_out_weights(seconds):
+    more = replace(seconds, record=np.where(seconds.record == "c", "noise-001", seconds.record))
+    assert sorted(name for name, _ in left_out(more)) == ["a", "b"]

@@ -151,7 +151,7 @@ def _rail(rng):
     return change
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("fault", [_drift, _rail])
 def test_drift_and_rail_alone_are_no_arrhythmia(fault, seed):
     events = course(["resting"], seed, change=fault(np.random.default_rng(seed)))["resting"]

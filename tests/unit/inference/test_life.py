@@ -1,5 +1,6 @@
 """An alert's life: one per patient and kind, merged, latched, acknowledged, restored."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,11 +33,23 @@ def test_raised_once_and_cleared_after_the_cooldown():
 
 def test_a_return_within_the_cooldown_updates_with_its_new_onset():
     alerts = life()
-    steps(alerts, [100], [ECTOPY])
+    run = Condition(Kind.VENTRICULAR_RUN, Priority.MEDIUM, 98, "run of 4 ventricular beats at 140/min")
+    steps(alerts, [100], [run])
     steps(alerts, range(101, 120))
-    again = Condition(Kind.ECTOPY, Priority.LOW, 118, "again")
+    again = Condition(Kind.VENTRICULAR_RUN, Priority.MEDIUM, 118, "again")
     (event,) = steps(alerts, [120], [again])
     assert (event.event, event.onset, event.reason) == (Transition.UPDATED, 118 * MICROSECONDS, "again")
+
+
+@pytest.mark.parametrize("kind", [Kind.ECTOPY, Kind.IRREGULAR_RHYTHM, Kind.ANOMALY])
+def test_what_is_judged_over_a_minute_has_no_new_onset_within_one(kind):
+    alerts = life()
+    condition = Condition(kind, Priority.LOW, 95, "over a minute")
+    steps(alerts, [100], [condition])
+    steps(alerts, range(101, 120))
+    assert steps(alerts, [120], [condition]) == []
+    (cleared,) = steps(alerts, range(121, 190))
+    assert cleared.event is Transition.CLEARED
 
 
 def test_a_short_break_says_nothing():

@@ -5,6 +5,7 @@ import pytest
 
 from holter.signal import lethal, measures
 from holter.signal.measures import NAMES, RELATIVE
+from holter.signal.patient import allocate
 
 REGULAR = [1.0 + 0.8 * k for k in range(72)]
 
@@ -89,3 +90,72 @@ def test_bounds_hold_for_any_finite_measures():
 def test_silence_and_rail_give_finite_measures(signals):
     flat, rail = np.zeros(10 * 250, np.float32), np.full(10 * 250, 32.767, np.float32)
     assert np.isfinite(signals.run([flat, rail]).measures).all()
+
+
+def test_an_own_mean_begins_as_the_populations_and_moves_towards_the_patients(signals):
+    """A rhythm as smooth as flutter, at 110/min: what is odd in the population is less so in the patient."""
+    x = np.sin(2 * np.pi * 1.83 * np.arange(200 * 250) / 250).astype(np.float32)
+    got = signals.run([x])
+    leak = NAMES.index("d_leak")
+    assert got.measures[6, 0, leak] == pytest.approx(got.extra[6, 0, 0] - measures.POPULATION[0], abs=1e-6)
+    assert abs(got.measures[6, 0, leak]) > 0.3
+    assert got.state[0]["learn_n"] > measures.PRIOR + 150
+    assert abs(got.measures[6, 0, leak]) - abs(got.measures[-1, 0, leak]) > 2 * measures.REACH[0]
+
+
+def _learnt(weight, organised, seconds=100, off=1.0):
+    state, slots = allocate(1), np.arange(1)
+    state["base"], state["learn_n"] = measures.POPULATION, measures.PRIOR
+    extra = np.zeros((1, measures.EXTRA), np.float32)
+    extra[0, : len(measures.POPULATION)] = measures.POPULATION + off * measures.REACH
+    extra[0, measures.ORGANISED] = organised
+    for _ in range(seconds):
+        measures.learn(state, slots, extra, np.array([weight], np.float32))
+    return (state["base"][0] - measures.POPULATION) / measures.REACH
+
+
+def test_no_arrhythmia_and_nothing_without_weight_is_learnt():
+    assert (_learnt(1.0, organised=0.0) == 0).all()
+    assert (_learnt(0.0, organised=1.0) == 0).all()
+    assert _learnt(1.0, organised=1.0) == pytest.approx(100 / 110, abs=0.01)
+    assert _learnt(0.25, organised=1.0) == pytest.approx(25 / 35, abs=0.01)
+
+
+def test_one_second_pulls_no_further_than_its_reach():
+    assert _learnt(1.0, organised=1.0, seconds=1, off=50.0) == pytest.approx(1 / 11, abs=1e-4)
+
+
+def test_an_interval_that_is_not_known_moves_nothing():
+    state, slots = allocate(1), np.arange(1)
+    state["base"], state["learn_n"] = measures.POPULATION, measures.PRIOR
+    extra = np.zeros((1, measures.EXTRA), np.float32)
+    extra[0, measures.LRR], extra[0, measures.ORGANISED] = np.nan, 1.0
+    measures.learn(state, slots, extra, np.ones(1, np.float32))
+    assert state["base"][0, measures.LRR] == measures.POPULATION[measures.LRR]
+    assert np.isfinite(state["base"]).all()
+
+
+def test_fibrillation_is_not_organised_and_a_slow_wide_rhythm_is(signals):
+    n = np.arange(30 * 250) / 250
+    wide = signals.train(
+        [1.0 + 0.55 * k for k in range(50)], 30, {1.0 + 0.55 * k: signals.beat(0.2, 1.0) for k in range(50)}
+    )
+    fast = (np.sin(2 * np.pi * 4.6 * n) + 0.4 * np.sin(2 * np.pi * 5.7 * n)).astype(np.float32)
+    got = signals.run([wide, fast]).extra[10:, :, measures.ORGANISED]
+    assert got[:, 0].mean() > 0.9
+    assert got[:, 1].mean() < 0.1
+
+
+def test_own_beats_are_seen_through_motion(signals):
+    """Sliding correlation above the band of motion: 1 mV of 1 Hz below the beats changes next to nothing."""
+    times = [1.0 + 0.8 * k for k in range(70)]
+    clean = signals.train(times, 56)
+    moved = clean.copy()
+    t = np.arange(20 * 250) / 250
+    moved[36 * 250 :] += np.sin(2 * np.pi * 1.0 * t).astype(np.float32)
+    waves = clean.copy()
+    waves[36 * 250 :] = np.sin(2 * np.pi * 5.0 * t).astype(np.float32)
+    own = signals.run([clean, moved, waves]).extra[42:, :, measures.OWN]
+    assert own[:, 0].min() > 0.97
+    assert own[:, 1].min() > 0.95
+    assert own[:, 2].max() < 0.8

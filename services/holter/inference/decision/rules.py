@@ -14,8 +14,8 @@ from holter.alert import TECHNICAL, Kind
 from holter.inference.decision.limits import ORDERED_THRESHOLD, Limits
 from holter.inference.engine import Tick
 from holter.signal.lethal import THRESHOLD as LETHAL
-from holter.signal.measures import NAMES as MEASURES
 from holter.signal.measures import LLF, LPP, LRR, OWN, PERIOD, PRIOR, READY
+from holter.signal.measures import NAMES as MEASURES
 from holter.signal.patient import SECONDS
 from holter.signal.quality import GOOD
 
@@ -57,7 +57,7 @@ IRREGULAR_SECONDS = 45
 _MILLIVOLTS = 0.15  # IEC 60601-2-27: what is smaller is no QRS
 _DRIFT = 0.4  # of mV, or of the own amplitude, within a second below 0.7 Hz
 _DRIFT_ALONE = np.log(8.0)
-"""Below 0.7 Hz over 1-30 Hz, peak to peak: 99.5 % of lethal seconds are below 1.8, a drift with nothing in it is above 13."""
+"""Below 0.7 Hz over 1-30 Hz, peak to peak: 99.5 % of lethal seconds are below 1.8, drifts alone above 13."""
 _PERIODIC = MEASURES.index("acmaxL")
 VT_PERIODICITY = 0.45
 """Autocorrelation from which a lethal rhythm is called tachycardia and not fibrillation."""
