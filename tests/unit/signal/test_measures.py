@@ -93,9 +93,9 @@ def test_silence_and_rail_give_finite_measures(signals):
 
 
 def test_an_own_mean_begins_as_the_populations_and_moves_towards_the_patients(signals):
-    """A rhythm as smooth as flutter, at 110/min: what is odd in the population is less so in the patient."""
-    x = np.sin(2 * np.pi * 1.83 * np.arange(200 * 250) / 250).astype(np.float32)
-    got = signals.run([x])
+    """A wide rhythm of 109/min: what is odd in the population is less so in the patient."""
+    times = [1.0 + 0.55 * k for k in range(360)]
+    got = signals.run([signals.train(times, 200, {t: signals.beat(0.2, 1.0) for t in times})])
     leak = NAMES.index("d_leak")
     assert got.measures[6, 0, leak] == pytest.approx(got.extra[6, 0, 0] - measures.POPULATION[0], abs=1e-6)
     assert abs(got.measures[6, 0, leak]) > 0.3
