@@ -292,9 +292,9 @@ class Batch:
                 weigh(tick.measures[i : i + 1], weights.table, weights.bias, probability[i : i + 1])
         return replace(tick, probability=probability)
 
-    def learnt_from(self) -> WindowScores | None:
-        """Windows of the learning period so far; None when there are none."""
-        until = (BASE_SECOND + LEARNING_SECONDS) * MICROSECONDS
+    def windows(self, last: int) -> WindowScores | None:
+        """Windows so far that end by a second of record time; None when there are none."""
+        until = (BASE_SECOND + last) * MICROSECONDS
         everything = join(self._scores)
         return everything and take(everything, everything.ends <= until)
 

@@ -68,7 +68,7 @@ def run(paths: Sequence[Path | Simulated], setup: Setup, *, seed: int, jobs: int
 
         caught_up = [min(_CAUGHT_UP, length) for length in lengths]
         list(threads.map(play, batches, [0] * len(batches), caught_up))
-        trained = _fit(list(threads.map(lambda b: b.learnt_from(), batches)), seed)
+        trained = _fit(list(threads.map(lambda b: b.windows(LEARNING_SECONDS), batches)), seed)
         if trained is not None and trained.model is not None:
             for batch in batches:
                 batch.use(trained.model)
