@@ -68,8 +68,8 @@ _CLEARLY = 0.6
 _FAST_PERIOD = 0.28  # s
 _WIDEST = 1.2
 """A ventricular QRS is about twice as wide as the own one; what motion makes wide is wider."""
-_POSSIBLE = 0.003
-"""VT/VF score from which a run of ventricular beats is one."""
+_POSSIBLE, _LIKELY = 0.003, 0.2
+"""VT/VF scores from which a run of ventricular beats is one, and from which a long one is tachycardia."""
 _SHORTEST_PERIOD = 0.24  # s: what is faster than 250/min is treated as fibrillation
 _EPISODE = 30
 """Seconds without a lethal one after which the next begins an episode, and may have another name."""
@@ -157,7 +157,7 @@ def find(
     slow = counted & (rhythm["rate"] > 0) & (rhythm["rate"] <= 90)
     beating = slow & (rhythm["ventricular_now"] == 0) & (rhythm["since"] < 2)
     scored = (tick.probability > LETHAL) & (peak_to_peak.min(axis=1) > gate)
-    run = good & (tick.probability > 0.2) & (rhythm["run"] >= RUN_OF_TACHYCARDIA) & (rhythm["run_rate"] >= 120)
+    run = good & (tick.probability > _LIKELY) & (rhythm["run"] >= RUN_OF_TACHYCARDIA) & (rhythm["run_rate"] >= 120)
     drift = tick.extra[:, LLF] - tick.extra[:, LPP] > _DRIFT_ALONE
     lethal = readable & (scored | run) & ~beating & ~drift
     fresh = (_count(m["lethal"] & 7) < 2) & (m["lethal"] & 1 == 0)  # a salvo after two seconds of another rhythm
