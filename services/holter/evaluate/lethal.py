@@ -24,7 +24,7 @@ from sklearn.linear_model import LogisticRegression
 from holter.evaluate import noise as noises
 from holter.evaluate.noise import Noise
 from holter.evaluate.playing import LEARNING_SECONDS, Outcome, Setup, Simulated
-from holter.evaluate.reference import NOISE, TACHYARRHYTHMIA, inside, overlapping
+from holter.evaluate.reference import NOISE, TACHYARRHYTHMIA, overlapping
 from holter.evaluate.running import run
 from holter.signal.filters import FS
 from holter.signal.lethal import Weights
@@ -110,7 +110,7 @@ def variants(nstdb: Path) -> list[Variant]:
 
 
 def label(outcome: Outcome, variant: Variant, *, everything: bool = False) -> Seconds:
-    """A record's seconds after the learning period, of a noisy copy those in noise; or `everything`."""
+    """A record's seconds after the learning period; of a noisy copy the clean ones too; or `everything`."""
     ends, reference = outcome.measured_at, outcome.reference
     starts = ends - _SPAN
     rhythms = reference.labelled(TACHYARRHYTHMIA)
@@ -132,8 +132,6 @@ def label(outcome: Outcome, variant: Variant, *, everything: bool = False) -> Se
         weight[~lethal] *= 0.05
     weight[overlapping(starts, ends, [Episode("", a, b) for a, b in DOUBTFUL.get(outcome.name, ())])] = 0.0
     kept = (ends >= LEARNING_SECONDS + _SPAN) & (weight > 0) | everything
-    if variant.noise is not None and not everything:
-        kept &= inside(ends, noises.noisy(outcome.seconds))
     return Seconds(outcome.measures[kept], lethal[kept], weight[kept], np.full(int(kept.sum()), outcome.name))
 
 

@@ -10,7 +10,7 @@ from holter.signal.fitted import BIAS, WEIGHTS
 from holter.signal.measures import NAMES
 
 _TABLE = np.array([WEIGHTS[name] for name in NAMES])
-THRESHOLD = 0.65
+THRESHOLD = 0.7
 
 
 @dataclass(frozen=True, slots=True, eq=False)

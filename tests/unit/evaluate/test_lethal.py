@@ -72,9 +72,10 @@ def test_seconds_are_labelled_by_their_last_four(outcomes):
     assert len(other.lethal) == pytest.approx(outcomes["pvcs"].seconds - 304, abs=2)
 
 
-def test_a_noisy_copy_counts_where_there_is_noise(outcomes):
+def test_a_noisy_copy_counts_by_its_variants_weights(outcomes):
     noisy = label(outcomes["pvcs"], Variant(motion(6.0, 30), 1.0, 0.2))
-    assert len(noisy.lethal) < 121
+    clean = label(outcomes["pvcs"], Variant(None, 1.0, 1.0))
+    assert noisy.weight == pytest.approx(0.2 * clean.weight)
 
 
 def test_motion_comes_in_bursts_of_low_frequency():
