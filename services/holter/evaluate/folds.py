@@ -21,7 +21,7 @@ from holter.chunk import MICROSECONDS
 from holter.config import RefitConfig
 from holter.evaluate.playing import BASE_SECOND, LEARNING_SECONDS, WINDOW, Batch, Setup, join, take
 from holter.evaluate.reference import Reference
-from holter.evaluate.windows import ABNORMAL, UNDEFINED, VEB, Ranking, labels, ranking
+from holter.evaluate.windows import ABNORMAL, UNDEFINED, VEB, labels, ranking
 from holter.model.fit import MIN_ROWS
 from holter.model.fusion import fuse
 from holter.model.pipeline import select
@@ -102,13 +102,9 @@ def left_out(who: Patients, share: float, seed: int) -> NDArray[np.float64]:
     return fused
 
 
-def _row(*rankings: Ranking) -> list[str]:
-    veb, abnormal = rankings
-    return [f"{veb.auroc or 0:.4f}", f"{100 * (veb.fpr_95 or 0):.1f} %", f"{abnormal.auroc or 0:.4f}"]
-
-
 def _ranked(who: Patients, scores: NDArray[np.float64], rows: NDArray[np.bool_]) -> list[str]:
-    return _row(*(ranking(target, "", "", who.truth[target][rows], scores[rows]) for target in (VEB, ABNORMAL)))
+    veb, abnormal = (ranking(target, "", "", who.truth[target][rows], scores[rows]) for target in (VEB, ABNORMAL))
+    return [f"{veb.auroc or 0:.4f}", f"{100 * (veb.fpr_95 or 0):.1f} %", f"{abnormal.auroc or 0:.4f}"]
 
 
 @click.command()

@@ -109,15 +109,21 @@ def variants(nstdb: Path) -> list[Variant]:
     ]
 
 
-def label(outcome: Outcome, variant: Variant, *, everything: bool = False) -> Seconds:
-    """A record's seconds after the learning period; of a noisy copy the clean ones too; or `everything`."""
+def lethal_seconds(outcome: Outcome) -> NDArray[np.bool_]:
+    """Of which seconds VT, VF or flutter fills at least three of the last four: shape (n,), as `measured_at`."""
+    ends = outcome.measured_at
+    filled = np.zeros(len(ends))
+    for rhythm in outcome.reference.labelled(TACHYARRHYTHMIA):
+        filled += np.clip(np.minimum(ends, rhythm.end) - np.maximum(ends - _SPAN, rhythm.start), 0, None)
+    return filled >= _FILLED
+
+
+def label(outcome: Outcome, variant: Variant) -> Seconds:
+    """A record's seconds after the learning period; of a noisy copy the clean ones too."""
     ends, reference = outcome.measured_at, outcome.reference
     starts = ends - _SPAN
     rhythms = reference.labelled(TACHYARRHYTHMIA)
-    filled = np.zeros(len(ends))
-    for rhythm in rhythms:
-        filled += np.clip(np.minimum(ends, rhythm.end) - np.maximum(starts, rhythm.start), 0, None)
-    lethal = filled >= _FILLED
+    lethal = lethal_seconds(outcome)
     weight = np.where(lethal, variant.lethal * np.sqrt(_TYPICAL / max(lethal.sum(), 1)), variant.other)
 
     def within(spans: Sequence[Episode], margin: float) -> NDArray[np.bool_]:
@@ -131,7 +137,7 @@ def label(outcome: Outcome, variant: Variant, *, everything: bool = False) -> Se
     if outcome.name == _TORSADE:
         weight[~lethal] *= 0.05
     weight[overlapping(starts, ends, [Episode("", a, b) for a, b in DOUBTFUL.get(outcome.name, ())])] = 0.0
-    kept = (ends >= LEARNING_SECONDS + _SPAN) & (weight > 0) | everything
+    kept = (ends >= LEARNING_SECONDS + _SPAN) & (weight > 0)
     return Seconds(outcome.measures[kept], lethal[kept], weight[kept], np.full(int(kept.sum()), outcome.name))
 
 
@@ -152,8 +158,8 @@ def population(outcomes: Sequence[Outcome]) -> NDArray[np.float64]:
     """Of clean records' learning periods: medians over the records of their medians, and twice of their deviations."""
     medians, deviations = [], []
     for outcome in outcomes:
-        ends, lethal = outcome.measured_at, label(outcome, Variant(None, 1.0, 1.0), everything=True).lethal
-        quiet = (ends > _QUIET_SECONDS) & (ends <= LEARNING_SECONDS) & ~lethal & outcome.good
+        ends = outcome.measured_at
+        quiet = (ends > _QUIET_SECONDS) & (ends <= LEARNING_SECONDS) & ~lethal_seconds(outcome) & outcome.good
         if quiet.sum() >= 30:
             figures = outcome.extra[quiet, : len(RELATIVE) + 1].astype(np.float64)
             medians.append(np.nanmedian(figures, axis=0))

@@ -15,7 +15,7 @@ from holter.model.jit import njit
 from holter.signal.filters import FS
 from holter.signal.fitted import POPULATION as _POPULATION
 from holter.signal.fitted import REACH as _REACH
-from holter.signal.order import below, largest, nth, quantile
+from holter.signal.order import below, largest, median, nth, quantile
 from holter.signal.patient import BEATS, LEARNED, SECONDS
 from holter.signal.ring import newest
 
@@ -190,7 +190,7 @@ def _figures(rec: Any, rate: float, extra: NDArray[np.float32]) -> None:
     known = rec.bank_seen[rec.dominant] >= 8  # else there is nothing to be unlike
     best = nth(ncc, 4, 3) if known else 0.985
     second = nth(ncc, 4, 2) if known else 0.98
-    middle = 0.5 * (nth(ncc, 4, 1) + second) if known else 0.97
+    middle = median(ncc, 4) if known else 0.97
     leak = _leak(v, dv)
     extra[0], extra[1], extra[2] = leak, count2, _slope(dv)
     extra[3], extra[4], extra[5] = _leak(vl, dvl), _slope(dvl), _share_2_5_5(quarter)
