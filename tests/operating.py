@@ -181,15 +181,13 @@ class Operator:
         }
         with self.log.open("w") as log:
             self.process = subprocess.Popen([HOLTER, "operate"], stderr=log, stdout=log, env=environment)
-        self.port = wait(self._serving, 30, "the operator serves")
+        wait(self._serving, 30, "the operator serves")
         return self
 
     def _serving(self):
         assert self.process.poll() is None, self.log.read_text()
-        for line in self.log.read_text().splitlines():
-            if '"serving"' in line:
-                return json.loads(line)["port"]
-        return None
+        told = [json.loads(line) for line in self.log.read_text().splitlines() if '"serving"' in line]
+        return told[-1]["port"] if told else None
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -201,7 +199,7 @@ class Operator:
         self.process.wait(10)
 
     def get(self, path):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._serving()}{path}", timeout=10) as answer:
             return answer.read().decode()
 
     def metric(self, name, **labels):

@@ -9,15 +9,22 @@ from typing import Any, cast
 import click
 import kopf
 import structlog
+from kopf._cogs.clients.errors import APINotFoundError  # kopf raises it and does not export it
 
 from holter_operator.build.meta import COHORT_LABEL
 from holter_operator.controller import Operator
 from holter_operator.reconcile.kinds import CHILDREN, COHORT, SECRET, Kind
 from holter_operator.settings import SettingError, Settings, read
 
+log = structlog.get_logger()
+
 
 def register(operator: Operator, registry: kopf.OperatorRegistry) -> None:
     """Put the operator's handlers into a registry. Only `on.event`: others would leave finalizers on what they see."""
+
+    @kopf.on.login(registry=registry, errors=kopf.ErrorsMode.IGNORED)
+    def login(**given: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_via_client(**given)
 
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
@@ -69,19 +76,24 @@ def command() -> None:
 
 
 async def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT."""
-    registry = kopf.get_default_registry()
-    operator = Operator(settings)
-    register(operator, registry)
-    own = kopf.OperatorSettings()
-    own.scanning.disabled = bool(settings.namespaces)
-    await kopf.operator(
-        registry=registry,
-        settings=own,
-        standalone=True,
-        clusterwide=not settings.namespaces,
-        namespaces=settings.namespaces,
-    )
+    """Run until SIGTERM or SIGINT. Where a watched kind is deleted, kopf may end on its watch: begin anew then."""
+    while True:
+        registry = kopf.OperatorRegistry()
+        register(Operator(settings), registry)
+        own = kopf.OperatorSettings()
+        own.scanning.disabled = bool(settings.namespaces)
+        try:
+            await kopf.operator(
+                registry=registry,
+                settings=own,
+                standalone=True,
+                clusterwide=not settings.namespaces,
+                namespaces=settings.namespaces,
+            )
+        except APINotFoundError:
+            log.warning("a kind that was watched is gone: beginning anew")
+        else:
+            return
 
 
 def configure_logs(level: str) -> None:

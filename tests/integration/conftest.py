@@ -97,6 +97,17 @@ class PrometheusKinds:
         for document in self.there():
             self._cluster.delete(CRD, None, document["metadata"]["name"])
 
+    def release(self):
+        """Let go of what a test holds by a finalizer."""
+        self.forget()
+        for document in self.there():
+            kind = self._cluster.kind(f"monitoring.coreos.com/v1/{document['spec']['names']['kind']}")
+            for held in kind.get(namespace=None).items:
+                if held.metadata.finalizers:
+                    body = {"metadata": {"finalizers": []}}
+                    path = {"namespace": held.metadata.namespace, "name": held.metadata.name}
+                    kind.patch(body=body, content_type="application/merge-patch+json", **path)
+
     def forget(self):
         """The client keeps what kinds there are in a file."""
         self._cluster.dynamic.resources.invalidate_cache()
@@ -123,6 +134,7 @@ def prometheus_kinds():
     if found.there():
         pytest.skip("prometheus-operator's kinds are installed here already: installing them cannot be tried")
     yield found
+    found.release()
     found.remove()
     wait(lambda: not found.there(), 60, "prometheus-operator's kinds are gone")
     found.forget()

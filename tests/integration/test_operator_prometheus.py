@@ -62,9 +62,18 @@ def test_kinds_come_and_go(cluster, ns, operator, prometheus_kinds):
     wait(lambda: there(cluster, MONITOR, ns, "ward"), 10, "repaired")
     cluster.spec(ns, monitoring={"podMonitor": False})
     wait(lambda: there(cluster, MONITOR, ns, "ward") is None, 10, "turned off")
-    assert there(cluster, RULE, ns, "ward")
+    rule = there(cluster, RULE, ns, "ward")
+    held = rule | {"metadata": {"name": "held", "namespace": ns, "finalizers": ["example.org/held"]}}
+    cluster.dynamic.server_side_apply(cluster.kind(RULE), body=held, namespace=ns, field_manager="test")
     prometheus_kinds.remove()
-    cluster.spec(ns, description="still at work")
+    wait(lambda: there(cluster, RULE, ns, "ward") is None, 10, "removed with its kind, which a finalizer holds")
+    cluster.spec(ns, description="a kind is on its way out")
     wait(lambda: cluster.status(ns)["observedGeneration"] == 3, 20)
     assert cluster.status(ns)["phase"] == "Ready"
+    prometheus_kinds.release()
+    wait(lambda: not prometheus_kinds.there(), 20, "the kinds are gone")
+    cluster.spec(ns, description="still at work")
+    wait(lambda: cluster.status(ns)["observedGeneration"] == 4, 20)
+    assert cluster.status(ns)["phase"] == "Ready"
     assert operator.get("/healthz") == "ok"
+    assert operator.process.poll() is None

@@ -59,6 +59,12 @@ class KubeError(Exception):
         """Whether the same call may succeed a moment later."""
         return self.status in (0, 408, 429) or self.status >= 500
 
+    @property
+    def unserved(self) -> bool:
+        """Whether the kind itself is gone, or its definition is on its way out and takes no new object."""
+        leaving = self.status == 403 and "custom resource definition is terminating" in str(self)
+        return leaving or self.status == 404
+
 
 def connect(environ: Mapping[str, str] = os.environ) -> client.ApiClient:
     """A client of the cluster we are in, or of the one KUBECONFIG names.

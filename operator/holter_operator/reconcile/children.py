@@ -170,8 +170,8 @@ class Children:
     ) -> Problem | None:
         if error.passing or error.status in (401, 409):
             raise error
-        if error.status == 404 and kind.optional:
-            return None  # the kind has just gone
+        if kind.optional and error.unserved:
+            return None  # what is known of the kinds follows
         name = f"{kind.name} {built['metadata']['name']}"
         propagation = _RECREATED.get(kind)
         if error.reason == "Invalid" and live is not None and propagation:
