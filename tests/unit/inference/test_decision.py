@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -171,6 +172,25 @@ def test_one_arrest_has_one_name(seed):
     events = course(["vf"], seed)["vf"]
     high = [e.kind for e in events if (e.category, e.priority) == HIGH and e.event is Transition.RAISED]
     assert high == [Kind.VENTRICULAR_FIBRILLATION]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_salvos_have_an_onset_each_and_one_that_goes_on_has_one(seed):
+    def onsets(ordinary):
+        chunks = ward(["resting"], base=BASE, onset=ONSET, seed=seed)[0].patient.chunks(BASE)
+        own = {chunk.t0: chunk for chunk in islice(chunks, SECONDS)}
+
+        def change(chunk):
+            second = (chunk.t0 - BASE) // MICROSECONDS
+            return replace(own[chunk.t0], device_id=chunk.device_id) if second in ordinary else chunk
+
+        events = course(["vt"], seed, change=change)["vt"]
+        assert len({e.alert_id for e in events}) == 1
+        return [(e.onset - BASE) // MICROSECONDS for e in events]
+
+    first, second = onsets(range(70, 72))
+    assert abs(second - 72) <= 2
+    assert onsets(()) == [first]
 
 
 def test_muting_hides_ectopy_and_never_a_new_high():

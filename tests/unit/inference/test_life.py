@@ -1,5 +1,7 @@
 """An alert's life: one per patient and kind, merged, latched, acknowledged, restored."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,6 +88,16 @@ def test_a_new_onset_breaks_through_an_acknowledgement():
     (event,) = steps(alerts, [115], [again])
     assert (event.event, event.priority) == (Transition.UPDATED, Priority.HIGH)
     assert steps(alerts, range(116, 1000)) == []  # it latches anew
+
+
+def test_what_begins_anew_without_a_pause_is_a_new_onset_and_stays_acknowledged():
+    alerts = life()
+    (event,) = steps(alerts, [100], [VT])
+    alerts.acknowledge("d", event.alert_id)
+    assert steps(alerts, range(101, 120), [VT]) == []
+    (event,) = steps(alerts, [120], [replace(VT, since=117, anew=True)])
+    assert (event.event, event.onset) == (Transition.UPDATED, 117 * MICROSECONDS)
+    assert alerts.open("d")[VT.kind].acknowledged
 
 
 def test_a_cable_does_not_latch_and_clears_soon():

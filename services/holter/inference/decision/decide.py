@@ -89,7 +89,8 @@ class Decision:
             since = int(found.since[i, column])
             condition = Condition(kind, priority, since, reason(kind, tick, i, second - since))
             if kind in _LETHAL:
-                condition = replace(condition, score=round(float(tick.probability[i]), 4), threshold=LETHAL)
+                score = round(float(tick.probability[i]), 4)
+                condition = replace(condition, score=score, threshold=LETHAL, anew=bool(found.anew[i]))
             elif kind in _SCORED:
                 limit = self.limits.threshold if self.limits.revision else ORDERED_THRESHOLD
                 score = round(float(self._score[tick.slots[i]]), 4)

@@ -26,6 +26,7 @@ class Condition:
         reason: in words.
         score: see AlertEvent.
         threshold: see AlertEvent.
+        anew: it has begun again at `since`, though it held in every second before.
     """
 
     kind: Kind
@@ -34,6 +35,7 @@ class Condition:
     reason: str
     score: float | None = None
     threshold: float | None = None
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Open:
         event: its newest event.
         count: events so far.
         last_on: the last event second at which the condition held.
-        acknowledged: somebody has seen it since its newest high event.
+        acknowledged: somebody has seen it since its newest high event, or it has not been off since.
     """
 
     event: AlertEvent
@@ -159,7 +161,8 @@ class Life:
 
     def _goes_on(self, events: list[AlertEvent], alert: Open, second: int, condition: Condition, revision: int) -> Open:
         last_on = second if alert.last_on > second + self.cooldown else alert.last_on  # the clock was set back
-        back = second - last_on > (self.cooldown if alert.event.kind in _OVER_A_MINUTE else NEW_ONSET)
+        off = self.cooldown if alert.event.kind in _OVER_A_MINUTE else NEW_ONSET
+        back = condition.anew or second - last_on > off
         worse = _RANK[condition.priority] < _RANK[alert.event.priority]
         if back or worse:
             event = replace(
@@ -170,7 +173,8 @@ class Life:
                 threshold=condition.threshold,
             )
             events.append(event)
-            return Open(event, alert.count + 1, second, alert.acknowledged and event.priority is not Priority.HIGH)
+            known = alert.acknowledged and (condition.anew or event.priority is not Priority.HIGH)
+            return Open(event, alert.count + 1, second, known)
         return replace(alert, last_on=max(second, last_on))
 
     def _raise(

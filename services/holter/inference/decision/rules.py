@@ -30,6 +30,8 @@ MEMORY = np.dtype(
         ("lethal", np.uint8),  # the last seconds, newest in bit 0
         ("lethal_since", np.int64),
         ("lethal_last", np.int64),
+        ("interrupted", np.bool_),  # since it began, or was last clear
+        ("unseen", np.int32),  # seconds of poor signal in a row
         ("aperiodic", np.uint8),  # of the last lethal seconds
         ("fibrillation", np.bool_),  # what this episode is called
         ("quiet", np.int32),  # seconds in a row, as all that follow
@@ -70,6 +72,12 @@ _WIDEST = 1.2
 """A ventricular QRS is about twice as wide as the own one; what motion makes wide is wider."""
 _POSSIBLE, _LIKELY = 0.003, 0.2
 """VT/VF scores from which a run of ventricular beats is one, and from which a long one is tachycardia."""
+_CLEAR, _INTERRUPTED = 0.95, 0.8
+"""VT/VF scores from which it is clear, and below which it is interrupted: a part of the 4 s is something else."""
+_UNSEEN = 5
+"""Seconds of poor signal that may have held anything."""
+_ANEW = 10
+"""Least seconds between two onsets of a rhythm that never went away: a strip holds 10 s from its onset."""
 _SHORTEST_PERIOD = 0.24  # s: what is faster than 250/min is treated as fibrillation
 _EPISODE = 30
 """Seconds without a lethal one after which the next begins an episode, and may have another name."""
@@ -83,11 +91,13 @@ class Found:
         on: shape (n, kinds), bool.
         since: shape (n, kinds), int64, event second at which each began (where on).
         priority: shape (n, kinds), int8: HIGH, MEDIUM or LOW.
+        anew: shape (n,), bool: tachycardia or fibrillation goes on, but was interrupted and is clear again.
     """
 
     on: NDArray[np.bool_]
     since: NDArray[np.int64]
     priority: NDArray[np.int8]
+    anew: NDArray[np.bool_]
 
 
 def _run(counter: NDArray[np.int32], holds: NDArray[np.bool_]) -> NDArray[np.int32]:
@@ -172,6 +182,13 @@ def find(
     clear = tick.measures[:, _PERIODIC] >= np.where(tick.extra[:, PERIOD] < _FAST_PERIOD, _CLEARLY + 0.1, _CLEARLY)
     m["fibrillation"] |= sustained & np.where(begins, ~clear | aperiodic, _count(m["aperiodic"]) >= 6)
     m["lethal_last"] = np.where(sustained, second, m["lethal_last"])
+    # Salvos that a few beats part are one for a score over 4 s, and so is what poor signal hides the end of.
+    m["unseen"] = _run(m["unseen"], tick.quality_now < GOOD)
+    m["interrupted"] |= ~lethal | (tick.probability < _INTERRUPTED) | (m["unseen"] >= _UNSEEN)
+    plain = lethal & (tick.probability > _CLEAR)
+    anew = sustained & plain & m["interrupted"] & (second - m["lethal_since"] >= _ANEW)
+    m["lethal_since"] = np.where(anew, second - 3, m["lethal_since"])
+    m["interrupted"] &= ~(plain | fresh)
     say(Kind.VENTRICULAR_TACHYCARDIA, sustained & ~m["fibrillation"], m["lethal_since"], HIGH)
     say(Kind.VENTRICULAR_FIBRILLATION, sustained & m["fibrillation"], m["lethal_since"], HIGH)
 
@@ -234,7 +251,7 @@ def find(
         if kind not in TECHNICAL:
             on[:, _AT[kind]] &= ~high | (priority[:, _AT[kind]] == HIGH)
     memory[slots] = m
-    return Found(on, since, priority)
+    return Found(on, since, priority, anew)
 
 
 def _windows(m: NDArray[np.void], tick: Tick, clean: NDArray[np.bool_], limits: Limits) -> None:
