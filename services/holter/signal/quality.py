@@ -11,7 +11,7 @@ from holter.signal.filters import BLOCK
 from holter.signal.order import median
 from holter.signal.patient import SECONDS
 
-HF_LIMIT = 0.05
+HF_LIMIT = 0.055
 WANDER_LIMIT = 0.6
 MOTION_LIMIT = 0.45
 """Of two beats of a window: below 5 Hz they are unlike the own one, above they are it (`signal.fast`)."""

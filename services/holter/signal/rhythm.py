@@ -17,7 +17,7 @@ RHYTHM = np.dtype(
         ("rate_before", np.float32),  # 1/min, median of the 16 R-R before the last 8
         ("rate_now", np.float32),  # 1/min, median of the last 8 R-R
         ("since", np.float32),  # s since the last R
-        ("run", np.int32),  # consecutive ventricular beats, the last of them within 3 s
+        ("run", np.int32),  # consecutive ventricular beats, the last of them within `_OVER`
         ("run_rate", np.float32),  # 1/min within that run
         ("run_length", np.float32),  # s from its first R to its last
         ("run_first", np.float32),  # s before now that it began
@@ -48,6 +48,8 @@ _ALIKE = 0.8
 """Correlation above the band of motion from which a beat may be an own one."""
 _SURE = 0.95
 _FOREIGN, _MOVED = 4 * FS, 5 * FS
+_OVER = 2.0
+"""Seconds after its last beat that a run is over, whatever the score says of the seconds since."""
 
 
 @njit()
@@ -92,7 +94,7 @@ def _one(rec: Any, out: Any) -> None:
             out.ventricular += 1
             if j < 5:
                 out.ventricular_now += 1
-            if not run_ended and (in_run or age < 3.0):
+            if not run_ended and (in_run or age < _OVER):
                 if not in_run:
                     last_r = b.r
                 in_run = True

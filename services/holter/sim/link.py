@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -17,6 +18,7 @@ from holter.frame import MAX_DATAGRAM_BYTES, MAX_FRAME_BYTES, Status, decode_ack
 from holter.keys import Signer, bearer, mac_key
 
 TIMEOUT_SECONDS = 10.0
+_CLOSING_SECONDS = 1.0
 _FRAMES_PER_MESSAGE = (256 << 10) // MAX_FRAME_BYTES
 """As many as a WebSocket message may hold (docs/protocol.md), however long they are."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -188,7 +190,7 @@ class WebSocketLink:
         while open_:
             message = await connection.read_message()
             if message is None:
-                await self.close()
+                self._connection = None
                 # What was acknowledged before the connection fell is settled.
                 if not delivery.acknowledged and not delivery.refused:
                     raise NotNowError(
@@ -212,9 +214,14 @@ class WebSocketLink:
 
     async def close(self) -> None:
         """See `Link`."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        connection.close()
+        with suppress(TimeoutError):  # the other side answers, and only then is the socket closed
+            async with asyncio.timeout(_CLOSING_SECONDS):
+                while await connection.read_message() is not None:
+                    pass
 
 
 class UdpLink:

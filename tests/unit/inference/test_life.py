@@ -90,14 +90,14 @@ def test_a_new_onset_breaks_through_an_acknowledgement():
     assert steps(alerts, range(116, 1000)) == []  # it latches anew
 
 
-def test_what_begins_anew_without_a_pause_is_a_new_onset_and_stays_acknowledged():
+def test_what_begins_anew_without_a_pause_is_a_new_onset_and_asks_again():
     alerts = life()
     (event,) = steps(alerts, [100], [VT])
     alerts.acknowledge("d", event.alert_id)
     assert steps(alerts, range(101, 120), [VT]) == []
     (event,) = steps(alerts, [120], [replace(VT, since=117, anew=True)])
     assert (event.event, event.onset) == (Transition.UPDATED, 117 * MICROSECONDS)
-    assert alerts.open("d")[VT.kind].acknowledged
+    assert alerts.open("d")[VT.kind].latched
 
 
 def test_a_cable_does_not_latch_and_clears_soon():

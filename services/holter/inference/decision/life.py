@@ -46,7 +46,7 @@ class Open:
         event: its newest event.
         count: events so far.
         last_on: the last event second at which the condition held.
-        acknowledged: somebody has seen it since its newest high event, or it has not been off since.
+        acknowledged: somebody has seen it since its newest high event.
     """
 
     event: AlertEvent
@@ -173,8 +173,7 @@ class Life:
                 threshold=condition.threshold,
             )
             events.append(event)
-            known = alert.acknowledged and (condition.anew or event.priority is not Priority.HIGH)
-            return Open(event, alert.count + 1, second, known)
+            return Open(event, alert.count + 1, second, alert.acknowledged and event.priority is not Priority.HIGH)
         return replace(alert, last_on=max(second, last_on))
 
     def _raise(

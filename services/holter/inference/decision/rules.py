@@ -22,8 +22,8 @@ from holter.signal.quality import GOOD
 KINDS = tuple(Kind)
 _AT = {kind: column for column, kind in enumerate(KINDS)}
 HIGH, MEDIUM, LOW = 0, 1, 2
-WINDOWS, LIT, JUDGED = 12, 6, 9
-"""A minute of windows, of which half have to be beyond the threshold, and three quarters good enough to be judged."""
+WINDOWS, LIT, JUDGED = 12, 6, 10
+"""A minute of windows, of which half have to be beyond the threshold, and five sixths good enough to be judged."""
 
 MEMORY = np.dtype(
     [
@@ -72,7 +72,7 @@ _WIDEST = 1.2
 """A ventricular QRS is about twice as wide as the own one; what motion makes wide is wider."""
 _POSSIBLE, _LIKELY = 0.003, 0.2
 """VT/VF scores from which a run of ventricular beats is one, and from which a long one is tachycardia."""
-_CLEAR, _INTERRUPTED = 0.95, 0.8
+_CLEAR, _INTERRUPTED = 0.97, 0.9
 """VT/VF scores from which it is clear, and below which it is interrupted: a part of the 4 s is something else."""
 _UNSEEN = 5
 """Seconds of poor signal that may have held anything."""
