@@ -190,6 +190,7 @@ class WebSocketLink:
         while open_:
             message = await connection.read_message()
             if message is None:
+                connection.close()
                 self._connection = None
                 # What was acknowledged before the connection fell is settled.
                 if not delivery.acknowledged and not delivery.refused:
