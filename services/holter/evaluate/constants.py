@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from holter.evaluate.beats import paired, ratio
+from holter.evaluate.folder import FOLDER, record_paths
 from holter.evaluate.playing import Outcome, Setup
 from holter.evaluate.reference import FUSION, UNKNOWN
 from holter.evaluate.running import run
@@ -76,12 +77,10 @@ def left_out(beats: Beats) -> tuple[float | None, float | None]:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR")
+@click.argument("folder", type=FOLDER, metavar="DIR")
 def command(folder: Path) -> None:
     """Print the constants that `signal.features.ventricular` has from the records of DIR."""
-    paths = sorted(header.with_suffix("") for header in folder.glob("*.hea"))
-    if not paths:
-        raise click.ClickException(f"{folder}: no WFDB record there (no *.hea)")
+    paths = record_paths(folder)
     done = run(paths, Setup(), seed=0, jobs=min(os.cpu_count() or 1, len(paths)), step=lambda _: None)
     if not any(outcome.reference.has_beats for outcome in done.outcomes):
         raise click.ClickException(f"{folder}: no record has beats annotated")

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from holter.chunk import MICROSECONDS
 from holter.config import RefitConfig
+from holter.evaluate.folder import FOLDER, record_paths
 from holter.evaluate.playing import BASE_SECOND, LEARNING_SECONDS, WINDOW, Batch, Setup, join, take
 from holter.evaluate.reference import Reference
 from holter.evaluate.windows import ABNORMAL, UNDEFINED, VEB, labels, ranking
@@ -108,12 +109,12 @@ def _ranked(who: Patients, scores: NDArray[np.float64], rows: NDArray[np.bool_])
 
 
 @click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR")
+@click.argument("folder", type=FOLDER, metavar="DIR")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the windows drawn and the fit.")
 def command(folder: Path, seed: int) -> None:
     """Judge each record of DIR by forests of other records: AUROC by share of abnormal windows, and by fold."""
-    paths = sorted(header.with_suffix("") for header in folder.glob("*.hea"))
-    jobs = min(os.cpu_count() or 1, max(len(paths), 1))
+    paths = record_paths(folder)
+    jobs = min(os.cpu_count() or 1, len(paths))
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as processes:
         parts = list(processes.map(gather, [paths[i::jobs] for i in range(jobs)]))
     windows = join([part for part, _ in parts if part is not None])

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from holter.evaluate import noise as noises
+from holter.evaluate.folder import FOLDER, record_paths
 from holter.evaluate.noise import Noise
 from holter.evaluate.playing import LEARNING_SECONDS, Outcome, Setup, Simulated
 from holter.evaluate.reference import NOISE, TACHYARRHYTHMIA, overlapping
@@ -223,20 +224,15 @@ def read(path: Path) -> Mapping[str, Weights]:
         raise ValueError(f"{path}: not a file of `python -m holter.evaluate.lethal`: {error!r}") from error
 
 
-_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-
-
 @click.command()
-@click.argument("mitdb", type=_FOLDER)
-@click.argument("vfdb", type=_FOLDER)
-@click.argument("nstdb", type=_FOLDER)
+@click.argument("mitdb", type=FOLDER)
+@click.argument("vfdb", type=FOLDER)
+@click.argument("nstdb", type=FOLDER)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Left-out weights (JSON).")
 @click.option("--constants", type=click.Path(dir_okay=False, path_type=Path), help="Write signal/fitted.py anew.")
 def command(mitdb: Path, vfdb: Path, nstdb: Path, out: Path, constants: Path | None) -> None:
     """Fit the VT/VF score of `signal.lethal` to the records of MITDB and VFDB, with the noise of NSTDB."""
-    paths = [header.with_suffix("") for folder in (mitdb, vfdb) for header in sorted(folder.glob("*.hea"))]
-    if not paths:
-        raise click.ClickException(f"{mitdb}, {vfdb}: no WFDB record there (no *.hea)")
+    paths = record_paths(mitdb, vfdb)
     collected = collect(paths, variants(nstdb), min(os.cpu_count() or 1, len(paths)))
     seconds = collected.seconds
     everything = fit(seconds, np.ones(len(seconds.record), np.bool_))

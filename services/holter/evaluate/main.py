@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from holter.config import PatientProfile
 from holter.evaluate import noise as noises
 from holter.evaluate.files import write_alerts, write_windows
+from holter.evaluate.folder import FOLDER, record_paths
 from holter.evaluate.lethal import read as read_weights
 from holter.evaluate.noise import Noise
 from holter.evaluate.playing import LEARNING_SECONDS, Setup, Simulated
@@ -22,16 +23,13 @@ from holter.signal.lethal import Weights
 from holter.sim.recording import RecordError, device_id
 
 _WIDE = 200
-_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _HEALTHY, _HOURS_EACH = ("resting", "active", "noise"), 2.0
 """Simulated patients of whom nothing physiological should be told."""
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.argument(
-    "folder", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="[DIR]", required=False
-)
+@click.argument("folder", type=FOLDER, metavar="[DIR]", required=False)
 @click.option(
     "--simulate",
     type=click.FloatRange(0.1),
@@ -137,10 +135,7 @@ def _sources(folder: Path | None, hours: float | None, seed: int) -> Sequence[Pa
     if (folder is None) == (hours is None):
         raise click.UsageError("either DIR or --simulate HOURS is expected")
     if folder is not None:
-        paths = sorted(header.with_suffix("") for header in folder.glob("*.hea"))
-        if not paths:
-            raise click.ClickException(f"{folder}: no WFDB record there (no *.hea)")
-        return paths
+        return record_paths(folder)
     assert hours is not None
     patients = max(len(_HEALTHY), round(hours / _HOURS_EACH))
     seconds = LEARNING_SECONDS + round(3600 * hours / patients)
