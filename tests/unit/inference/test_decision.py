@@ -193,6 +193,20 @@ def test_salvos_have_an_onset_each_and_one_that_goes_on_has_one(seed):
     assert onsets(()) == [first]
 
 
+@pytest.mark.parametrize("seed", [2, 4])
+def test_what_noise_hides_has_one_new_onset_when_it_is_seen_again(seed):
+    rng = np.random.default_rng(seed)
+
+    def change(chunk):
+        noisy = 65 <= (chunk.t0 - BASE) // MICROSECONDS < 100
+        noise = rng.normal(0, 150 if noisy else 0, len(chunk.samples))  # µV
+        return replace(chunk, samples=(chunk.samples + noise).astype(np.int16))
+
+    events = [e for e in course(["vt"], seed, change=change)["vt"] if e.kind is Kind.VENTRICULAR_TACHYCARDIA]
+    assert [e.event for e in events] == [Transition.RAISED, Transition.UPDATED]
+    assert 95 <= (events[1].decided_at - BASE) // MICROSECONDS <= 106
+
+
 def test_muting_hides_ectopy_and_never_a_new_high():
     muted = PatientProfile(muted_until=BASE / MICROSECONDS + 10_000)
     events = course(["pvcs", "vt"], 1, profiles={"pvcs": muted, "vt": muted})

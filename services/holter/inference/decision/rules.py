@@ -183,8 +183,9 @@ def find(
     m["fibrillation"] |= sustained & np.where(begins, ~clear | aperiodic, _count(m["aperiodic"]) >= 6)
     m["lethal_last"] = np.where(sustained, second, m["lethal_last"])
     # Salvos that a few beats part are one for a score over 4 s, and so is what poor signal hides the end of.
+    seen_again = (m["unseen"] >= _UNSEEN) & (tick.quality_now >= GOOD)
     m["unseen"] = _run(m["unseen"], tick.quality_now < GOOD)
-    m["interrupted"] |= ~lethal | (tick.probability < _INTERRUPTED) | (m["unseen"] >= _UNSEEN)
+    m["interrupted"] |= ~lethal | (tick.probability < _INTERRUPTED) | seen_again
     plain = lethal & (tick.probability > _CLEAR)
     anew = sustained & plain & m["interrupted"] & (second - m["lethal_since"] >= _ANEW)
     m["lethal_since"] = np.where(anew, second - 3, m["lethal_since"])
