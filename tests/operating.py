@@ -186,7 +186,9 @@ class Operator:
 
     def _serving(self):
         assert self.process.poll() is None, self.log.read_text()
-        told = [json.loads(line) for line in self.log.read_text().splitlines() if '"serving"' in line]
+        told = [
+            json.loads(line) for line in self.log.read_text().splitlines() if '"serving"' in line and line[-1] == "}"
+        ]
         return told[-1]["port"] if told else None
 
     def stop(self):

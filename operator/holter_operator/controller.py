@@ -99,6 +99,7 @@ class Operator:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._server:
             self._server.stop()
+            await self._server.close_all_connections()
         await asyncio.to_thread(self._pool.shutdown)
 
     async def cohort(self, event: str | None, document: Mapping[str, Any]) -> None:
@@ -241,9 +242,14 @@ class Operator:
         for kind in CHILDREN:
             if kind.optional and kind.optional not in self._reconciler.kinds:
                 continue
-            found, version = await asyncio.to_thread(
-                self._kube.list, kind, namespace, labels=COHORT_LABEL, metadata=not kind.runs
-            )
+            try:
+                found, version = await asyncio.to_thread(
+                    self._kube.list, kind, namespace, labels=COHORT_LABEL, metadata=not kind.runs
+                )
+            except KubeError as error:
+                if kind.optional and error.unserved:
+                    continue  # what is known of the kinds follows
+                raise
             live = [trim(kind, document) for document in found]
             for name in self._cache.replace(kind, live, version, [namespace] if namespace else []):
                 self._queue.add(name)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import signal
 import sys
 from typing import Any, cast
 
@@ -19,8 +20,14 @@ from holter_operator.settings import SettingError, Settings, read
 log = structlog.get_logger()
 
 
-def register(operator: Operator, registry: kopf.OperatorRegistry) -> None:
-    """Put the operator's handlers into a registry. Only `on.event`: others would leave finalizers on what they see."""
+def register(operator: Operator, registry: kopf.OperatorRegistry, ended: asyncio.Event) -> None:
+    """Put the operator's handlers into a registry. Only `on.event`: others would leave finalizers on what they see.
+
+    Args:
+        operator: what the watches tell.
+        registry: of kopf.
+        ended: set by SIGINT and SIGTERM.
+    """
 
     @kopf.on.login(registry=registry, errors=kopf.ErrorsMode.IGNORED)
     def login(**given: Any) -> kopf.ConnectionInfo | None:
@@ -28,6 +35,8 @@ def register(operator: Operator, registry: kopf.OperatorRegistry) -> None:
 
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):  # kopf's own would be lost between two rounds of `run`
+            asyncio.get_running_loop().add_signal_handler(number, ended.set)
         configure(settings)
         await operator.start()
 
@@ -77,9 +86,10 @@ def command() -> None:
 
 async def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Where a watched kind is deleted, kopf may end on its watch: begin anew then."""
-    while True:
+    ended = asyncio.Event()
+    while not ended.is_set():
         registry = kopf.OperatorRegistry()
-        register(Operator(settings), registry)
+        register(Operator(settings), registry, ended)
         own = kopf.OperatorSettings()
         own.scanning.disabled = bool(settings.namespaces)
         try:
@@ -89,6 +99,7 @@ async def run(settings: Settings) -> None:
                 standalone=True,
                 clusterwide=not settings.namespaces,
                 namespaces=settings.namespaces,
+                stop_flag=ended,
             )
         except APINotFoundError:
             log.warning("a kind that was watched is gone: beginning anew")

@@ -1,5 +1,7 @@
 """What the watches tell, and whom it wakes. No API server: the handlers talk to none."""
 
+import asyncio
+
 import kopf
 import pytest
 
@@ -109,7 +111,7 @@ async def test_a_secret_that_loses_its_label_wakes_the_cohort_it_had(operator):
 def test_nothing_but_events_is_asked_of_kopf(operator):
     """Any other handler would put finalizers or annotations on what it sees."""
     registry = kopf.OperatorRegistry()
-    main.register(operator, registry)
+    main.register(operator, registry, asyncio.Event())
     seen = {handler.selector.any_name or handler.selector.plural for handler in registry._watching.get_all_handlers()}
     assert seen == {"monitoredcohorts", *(kind.plural for kind in CHILDREN)}
     for kind in ("_changing", "_spawning", "_indexing", "_webhooks"):

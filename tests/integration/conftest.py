@@ -101,7 +101,10 @@ class PrometheusKinds:
         """Let go of what a test holds by a finalizer."""
         self.forget()
         for document in self.there():
-            kind = self._cluster.kind(f"monitoring.coreos.com/v1/{document['spec']['names']['kind']}")
+            try:
+                kind = self._cluster.kind(f"monitoring.coreos.com/v1/{document['spec']['names']['kind']}")
+            except ResourceNotFoundError:  # it is on its way out already
+                continue
             for held in kind.get(namespace=None).items:
                 if held.metadata.finalizers:
                     body = {"metadata": {"finalizers": []}}

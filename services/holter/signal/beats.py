@@ -28,7 +28,7 @@ _PREMATURE = 0.87
 _FAINT = 0.4
 """Slow band's energy over the own one's below which a peak in noise is none: 97 % of normal beats are above 0.5."""
 _QUIET = 0.04
-"""RMS of 25-45 Hz over QRS amplitude up to which a beat is taken at its word; the quality index's limit is 0.05."""
+"""RMS of 25-45 Hz over QRS amplitude up to which a beat is taken at its word; the quality index's limit is 0.055."""
 _LARGE = 1.5
 _SMALLEST = 0.15  # mV: IEC 60601-2-27 lets what is smaller be no QRS
 

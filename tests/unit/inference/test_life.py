@@ -100,6 +100,15 @@ def test_what_begins_anew_without_a_pause_is_a_new_onset_and_asks_again():
     assert alerts.open("d")[VT.kind].latched
 
 
+def test_what_an_earlier_life_told_anew_is_not_told_twice():
+    alerts, later = life(), life()
+    events = steps(alerts, range(100, 120), [VT]) + steps(alerts, [120], [replace(VT, since=117, anew=True)])
+    later.restore(tuple(events))
+    assert steps(later, range(100, 120), [VT]) + steps(later, [120], [replace(VT, since=117, anew=True)]) == []
+    (event,) = steps(later, [140], [replace(VT, since=137, anew=True)])
+    assert event.id == f"{events[0].alert_id}-2"
+
+
 def test_a_cable_does_not_latch_and_clears_soon():
     alerts = life()
     steps(alerts, [100], [Condition(Kind.ECG_LOST, Priority.HIGH, 90, "constant signal for 10 s")])

@@ -162,7 +162,7 @@ class Life:
     def _goes_on(self, events: list[AlertEvent], alert: Open, second: int, condition: Condition, revision: int) -> Open:
         last_on = second if alert.last_on > second + self.cooldown else alert.last_on  # the clock was set back
         off = self.cooldown if alert.event.kind in _OVER_A_MINUTE else NEW_ONSET
-        back = condition.anew or second - last_on > off
+        back = second - last_on > off or (condition.anew and second > last_on)
         worse = _RANK[condition.priority] < _RANK[alert.event.priority]
         if back or worse:
             event = replace(

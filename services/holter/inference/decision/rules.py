@@ -30,7 +30,8 @@ MEMORY = np.dtype(
         ("lethal", np.uint8),  # the last seconds, newest in bit 0
         ("lethal_since", np.int64),
         ("lethal_last", np.int64),
-        ("interrupted", np.bool_),  # since it began, or was last clear
+        ("plain", np.bool_),  # it was clear, since it began
+        ("interrupted", np.bool_),  # since it was last clear
         ("unseen", np.int32),  # seconds of poor signal in a row
         ("aperiodic", np.uint8),  # of the last lethal seconds
         ("fibrillation", np.bool_),  # what this episode is called
@@ -77,7 +78,7 @@ _CLEAR, _INTERRUPTED = 0.97, 0.9
 _UNSEEN = 5
 """Seconds of poor signal that may have held anything."""
 _ANEW = 10
-"""Least seconds between two onsets of a rhythm that never went away: a strip holds 10 s from its onset."""
+"""Least seconds between two onsets of a rhythm that never went away, else one that comes and goes is an event each."""
 _SHORTEST_PERIOD = 0.24  # s: what is faster than 250/min is treated as fibrillation
 _EPISODE = 30
 """Seconds without a lethal one after which the next begins an episode, and may have another name."""
@@ -185,11 +186,13 @@ def find(
     # Salvos that a few beats part are one for a score over 4 s, and so is what poor signal hides the end of.
     seen_again = (m["unseen"] >= _UNSEEN) & (tick.quality_now >= GOOD)
     m["unseen"] = _run(m["unseen"], tick.quality_now < GOOD)
-    m["interrupted"] |= ~lethal | (tick.probability < _INTERRUPTED) | seen_again
+    m["plain"] &= ~fresh
+    m["interrupted"] = m["plain"] & (m["interrupted"] | ~lethal | (tick.probability < _INTERRUPTED) | seen_again)
     plain = lethal & (tick.probability > _CLEAR)
-    anew = sustained & plain & m["interrupted"] & (second - m["lethal_since"] >= _ANEW)
+    anew = sustained & plain & m["interrupted"] & (second - 3 - m["lethal_since"] >= _ANEW)
     m["lethal_since"] = np.where(anew, second - 3, m["lethal_since"])
-    m["interrupted"] &= ~(plain | fresh)
+    m["plain"] |= plain
+    m["interrupted"] &= ~plain
     say(Kind.VENTRICULAR_TACHYCARDIA, sustained & ~m["fibrillation"], m["lethal_since"], HIGH)
     say(Kind.VENTRICULAR_FIBRILLATION, sustained & m["fibrillation"], m["lethal_since"], HIGH)
 
