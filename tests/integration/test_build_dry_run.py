@@ -90,7 +90,7 @@ def cluster():
     found.apply(crd.load(), force=True)
     for _ in range(100):  # an API server that has just taken the CRD does not serve its kind yet
         try:
-            found.kind({"apiVersion": crd.API_VERSION, "kind": crd.KIND})
+            found.kind({"apiVersion": crd.API_VERSION, "kind": crd.KIND}).get()
         except (ResourceNotFoundError, NotFoundError):
             time.sleep(0.1)
         else:

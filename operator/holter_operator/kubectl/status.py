@@ -1,8 +1,9 @@
 """`kubectl holter status`: one screen, and an exit code."""
 
 import json
-import time
+import signal
 from datetime import UTC, datetime
+from threading import Event
 from typing import Any
 
 import click
@@ -100,27 +101,31 @@ def _look(
 
 
 def _watch(target: Target, access: Access, name: str | None, interval: float, measure: float, alerts: int) -> None:
-    """Until Ctrl-C; a look that fails is told and tried again."""
-    code, console = CANNOT_TELL, target.console()
+    """Until Ctrl-C, by the end of the look that is under way; a look that fails is told and tried again."""
+    code, console, ended = CANNOT_TELL, target.console(), Event()
+
+    def end(*_: object) -> None:
+        if ended.is_set():  # once more: at once
+            raise KeyboardInterrupt
+        ended.set()
+
+    signal.signal(signal.SIGINT, end)  # raised anywhere, it may be lost in what calls nobody back
     with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
-        try:
-            while True:
-                picture: RenderableType
-                try:
-                    seen = take(access, target.cohort(access, name), measure=measure, alerts=alerts)
-                    found = findings(seen)
-                    picture = render.screen(seen, found, whole_lines=not console.is_terminal)
-                    code, document = exit_code(found), render.document(seen, found)
-                except KubeError as error:
-                    picture, code, document = Text(explained(error), style="red"), CANNOT_TELL, {"error": str(error)}
-                except click.exceptions.Exit:  # said already
-                    picture, code, document = Text("not seen", style="red"), CANNOT_TELL, {"error": "not seen"}
-                if target.output == "json":
-                    click.echo(json.dumps(document))
-                else:
-                    at = datetime.now().astimezone().strftime("%H:%M:%S")
-                    live.update(Group(picture, Text(f"\n{at}, again in {interval:g} s", style="dim")), refresh=True)
-                time.sleep(interval)
-        except KeyboardInterrupt:
-            pass
+        while not ended.is_set():
+            picture: RenderableType
+            try:
+                seen = take(access, target.cohort(access, name), measure=measure, alerts=alerts)
+                found = findings(seen)
+                picture = render.screen(seen, found, whole_lines=not console.is_terminal)
+                code, document = exit_code(found), render.document(seen, found)
+            except KubeError as error:
+                picture, code, document = Text(explained(error), style="red"), CANNOT_TELL, {"error": str(error)}
+            except click.exceptions.Exit:  # said already
+                picture, code, document = Text("not seen", style="red"), CANNOT_TELL, {"error": "not seen"}
+            if target.output == "json":
+                click.echo(json.dumps(document))
+            else:
+                at = datetime.now().astimezone().strftime("%H:%M:%S")
+                live.update(Group(picture, Text(f"\n{at}, again in {interval:g} s", style="dim")), refresh=True)
+            ended.wait(interval)
     raise click.exceptions.Exit(code)

@@ -73,6 +73,8 @@ _WIDEST = 1.2
 """A ventricular QRS is about twice as wide as the own one; what motion makes wide is wider."""
 _POSSIBLE, _LIKELY = 0.003, 0.2
 """VT/VF scores from which a run of ventricular beats is one, and from which a long one is tachycardia."""
+_IN_NOISE = 0.8
+"""Least VT/VF score in muscle noise of twice what can be judged, or more: -6 dB alone comes to more than `LETHAL`."""
 _CLEAR, _INTERRUPTED = 0.97, 0.9
 """VT/VF scores from which it is clear, and below which it is interrupted: a part of the 4 s is something else."""
 _UNSEEN = 5
@@ -167,7 +169,8 @@ def find(
     # 90/min or less, and none of five beats ventricular: neither tachycardia nor fibrillation, whatever lies over it.
     slow = counted & (rhythm["rate"] > 0) & (rhythm["rate"] <= 90)
     beating = slow & (rhythm["ventricular_now"] == 0) & (rhythm["since"] < 2)
-    scored = (tick.probability > LETHAL) & (peak_to_peak.min(axis=1) > gate)
+    least = np.where((tick.quality_now > 0) | counted, LETHAL, _IN_NOISE)
+    scored = (tick.probability > least) & (peak_to_peak.min(axis=1) > gate)
     run = good & (tick.probability > _LIKELY) & (rhythm["run"] >= RUN_OF_TACHYCARDIA) & (rhythm["run_rate"] >= 120)
     drift = tick.extra[:, LLF] - tick.extra[:, LPP] > _DRIFT_ALONE
     lethal = readable & (scored | run) & ~beating & ~drift
