@@ -181,10 +181,12 @@ class Operator:
         }
         with self.log.open("w") as log:
             self.process = subprocess.Popen([HOLTER, "operate"], stderr=log, stdout=log, env=environment)
-        wait(self._serving, 30, "the operator serves")
+        wait(lambda: self.port, 30, "the operator serves")
         return self
 
-    def _serving(self):
+    @property
+    def port(self):
+        """Of its metrics and probes: another after it began anew; None before it serves."""
         assert self.process.poll() is None, self.log.read_text()
         told = [
             json.loads(line) for line in self.log.read_text().splitlines() if '"serving"' in line and line[-1] == "}"
@@ -201,7 +203,7 @@ class Operator:
         self.process.wait(10)
 
     def get(self, path):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._serving()}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
             return answer.read().decode()
 
     def metric(self, name, **labels):
