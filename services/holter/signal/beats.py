@@ -235,7 +235,7 @@ def _beat(rec: Any, peak: int) -> None:
     cut(rec, r, slow)
     slow_residual, slow_energy, slow_best, _ = compare(rec, nearest, slow)
     doubtful = slow_energy < _FAINT or (0.0 < rr < 0.28 and best < previous.corr)
-    if known and rec.noisy and doubtful and rec.skipped < 4:
+    if known and rec.muscle > 1 and doubtful and rec.skipped < 4:
         rec.skipped += 1
         return
     rec.skipped = 0
@@ -320,13 +320,14 @@ def _beat(rec: Any, peak: int) -> None:
 
 
 @njit()
-def _noisy(rec: Any) -> bool:
-    """Whether muscle noise of the last 4 s is beyond the quality index's limit."""
+def _muscle(rec: Any) -> float:
+    """Muscle noise of the last 4 s, in multiples of the quality index's limit."""
     noise = np.empty(20, np.float32)
     for k in range(4):
         s = 5 * ((rec.second - k) % SECONDS)
         noise[5 * k : 5 * k + 5] = rec.noise[s : s + 5]
-    return bool(nth(noise, 20, 10) > HF_LIMIT * rec.amp)
+    own = max(rec.amp, 0.1) if rec.amp > 0 else 1.0
+    return float(nth(noise, 20, 10) / (HF_LIMIT * own))
 
 
 @njit()
@@ -337,7 +338,7 @@ def settle(rec: Any, now: int) -> None:
         rec: a PATIENT record whose rings hold all samples below `now`.
         now: number of the next sample.
     """
-    rec.noisy = 1 if _noisy(rec) else 0
+    rec.muscle = _muscle(rec)
     while rec.pend_n > 0 and rec.pend_i[0] + SETTLE <= now:
         _beat(rec, rec.pend_i[0])
         rec.pend_n -= 1

@@ -87,7 +87,10 @@ PATIENT = np.dtype(
         ("pend_i", np.int64, (4,)),
         ("pend_h", np.float32, (4,)),
         ("pend_n", np.int64),
-        ("noisy", np.int8),  # 1: muscle noise in the last 4 s: a beat has to look like one
+        (
+            "muscle",
+            np.float32,
+        ),  # noise of 4 s over what can be judged: above 1 a beat has to look like one
         # beats
         ("beats", BEAT, (BEATS,)),
         ("beat_n", np.int64),

@@ -195,16 +195,47 @@ def test_salvos_have_an_onset_each_and_one_that_goes_on_has_one(seed):
 
 @pytest.mark.parametrize("seed", [2, 4])
 def test_what_noise_hides_has_one_new_onset_when_it_is_seen_again(seed):
+    events = [
+        e
+        for e in course(["vt"], seed, change=buried(seed, 65, 100, 150))["vt"]
+        if e.kind is Kind.VENTRICULAR_TACHYCARDIA
+    ]
+    assert [e.event for e in events] == [Transition.RAISED, Transition.UPDATED]
+    assert 95 <= (events[1].decided_at - BASE) // MICROSECONDS <= 106
+
+
+def buried(seed, first, last, microvolts):
+    """Muscle noise, white below the QRS band's end, added in some seconds."""
     rng = np.random.default_rng(seed)
 
     def change(chunk):
-        noisy = 65 <= (chunk.t0 - BASE) // MICROSECONDS < 100
-        noise = rng.normal(0, 150 if noisy else 0, len(chunk.samples))  # µV
+        there = first <= (chunk.t0 - BASE) // MICROSECONDS < last
+        noise = rng.normal(0, microvolts if there else 0, len(chunk.samples))
         return replace(chunk, samples=(chunk.samples + noise).astype(np.int16))
 
-    events = [e for e in course(["vt"], seed, change=change)["vt"] if e.kind is Kind.VENTRICULAR_TACHYCARDIA]
-    assert [e.event for e in events] == [Transition.RAISED, Transition.UPDATED]
-    assert 95 <= (events[1].decided_at - BASE) // MICROSECONDS <= 106
+    return change
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_ectopy_that_noise_hides_is_neither_cleared_nor_told_a_second_time(seed):
+    events = course(["pvcs"], seed, change=buried(seed, 150, 270, 400), seconds=400)["pvcs"]
+    assert raised(events, Kind.POOR_SIGNAL)
+    assert raised(events, Kind.ECTOPY)
+    assert [e for e in events if e.kind is Kind.ECTOPY and e.decided_at >= BASE + 150 * MICROSECONDS] == []
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_louder_the_muscle_noise_the_clearer_a_tachycardia_has_to_be(seed):
+    def threshold(microvolts):
+        event = raised(
+            course(["vt"], seed, change=buried(seed, 0, 150, microvolts))["vt"], Kind.VENTRICULAR_TACHYCARDIA
+        )[0]
+        assert event.score > event.threshold
+        return event.threshold
+
+    silent, some, more = threshold(0), threshold(150), threshold(300)
+    assert silent == 0.7
+    assert silent < some < more <= 0.9
 
 
 def test_muting_hides_ectopy_and_never_a_new_high():

@@ -19,8 +19,8 @@ def life():
     return Life("st-mary", "ward", 60)
 
 
-def steps(alerts, seconds, conditions=()):
-    return [e for s in seconds for e in alerts.step("d", s, list(conditions), 3)]
+def steps(alerts, seconds, conditions=(), unjudged=()):
+    return [e for s in seconds for e in alerts.step("d", s, list(conditions), 3, unjudged)]
 
 
 def test_raised_once_and_cleared_after_the_cooldown():
@@ -52,6 +52,39 @@ def test_what_is_judged_over_a_minute_has_no_new_onset_within_one(kind):
     assert steps(alerts, [120], [condition]) == []
     (cleared,) = steps(alerts, range(121, 190))
     assert cleared.event is Transition.CLEARED
+
+
+def test_what_is_not_seen_has_not_ended():
+    alerts = life()
+    steps(alerts, [100], [ECTOPY])
+    steps(alerts, range(101, 131))
+    assert steps(alerts, range(131, 500), unjudged=[Kind.ECTOPY]) == []
+    assert [e.decided_at // MICROSECONDS for e in steps(alerts, range(500, 600))] == [529]
+
+
+@pytest.mark.parametrize("kind", [Kind.ECTOPY, Kind.IRREGULAR_RHYTHM, Kind.ANOMALY, Kind.TACHYCARDIA, Kind.BRADYCARDIA])
+def test_what_lasts_is_the_same_behind_what_could_not_be_judged(kind):
+    alerts = life()
+    steps(alerts, [100], [Condition(kind, Priority.LOW, 95, "lasts")])
+    steps(alerts, range(101, 300), unjudged=[kind])
+    assert steps(alerts, [300], [Condition(kind, Priority.LOW, 295, "lasts")]) == []
+
+
+@pytest.mark.parametrize("kind", [Kind.VENTRICULAR_RUN, Kind.VENTRICULAR_TACHYCARDIA, Kind.ASYSTOLE])
+def test_what_is_over_in_seconds_is_another_one(kind):
+    alerts = life()
+    steps(alerts, [100], [Condition(kind, Priority.HIGH, 95, "short")])
+    steps(alerts, range(101, 120), unjudged=[kind])
+    (event,) = steps(alerts, [120], [Condition(kind, Priority.HIGH, 118, "again")])
+    assert (event.event, event.onset) == (Transition.UPDATED, 118 * MICROSECONDS)
+
+
+def test_an_hour_that_nobody_could_judge_ends_what_does_not_latch():
+    alerts = life()
+    steps(alerts, [100], [ECTOPY, VT])
+    events = steps(alerts, range(101, 5000), unjudged=list(Kind))
+    assert [(e.kind, e.event, e.decided_at // MICROSECONDS) for e in events] == [(Kind.ECTOPY, "cleared", 3700)]
+    assert "hour" in events[0].reason
 
 
 def test_a_short_break_says_nothing():
@@ -191,7 +224,7 @@ def test_the_cooldown_of_an_alert_of_an_earlier_life_begins_anew():
     (raised,) = earlier.step("d", 1000, [Condition(Kind.ECTOPY, Priority.MEDIUM, 995, "many")], 0)
     later.restore((raised,))
     told = [event for second in range(1200, 1300) for event in later.step("d", second, [], 0)]
-    assert [e.decided_at for e in told] == [1260 * MICROSECONDS]
+    assert [e.decided_at for e in told] == [1259 * MICROSECONDS]  # the sixtieth second of this life
 
 
 def test_who_is_forgotten_has_no_alerts():

@@ -13,7 +13,6 @@ from holter.inference.decision.limits import LIMITS, ORDERED_THRESHOLD, Limits, 
 from holter.inference.decision.rules import KINDS, MEMORY, Found, find
 from holter.inference.decision.words import reason
 from holter.inference.engine import Engine, Tick
-from holter.signal.lethal import THRESHOLD as LETHAL
 
 _PRIORITIES = (Priority.HIGH, Priority.MEDIUM, Priority.LOW)
 _LETHAL = (Kind.VENTRICULAR_TACHYCARDIA, Kind.VENTRICULAR_FIBRILLATION)
@@ -70,7 +69,8 @@ class Decision:
             device_id = self._engine.device_ids[slot] or ""
             if something[i] or self._life.open(device_id):
                 conditions = self._conditions(tick, found, i)
-                events += self._life.step(device_id, int(tick.seconds[i]), conditions, self.limits.revision)
+                unjudged = [KINDS[column] for column in np.flatnonzero(~found.judged[i])]
+                events += self._life.step(device_id, int(tick.seconds[i]), conditions, self.limits.revision, unjudged)
         if tick.scores is not None:
             for w, i in enumerate(tick.windows):
                 open_kinds = self._life.open(self._engine.device_ids[tick.slots[i]] or "")
@@ -90,11 +90,12 @@ class Decision:
             condition = Condition(kind, priority, since, reason(kind, tick, i, second - since))
             if kind in _LETHAL:
                 score = round(float(tick.probability[i]), 4)
-                condition = replace(condition, score=score, threshold=LETHAL, anew=bool(found.anew[i]))
+                limit = round(float(found.least[i]), 4)
+                condition = replace(condition, score=score, threshold=limit, anew=bool(found.anew[i]))
             elif kind in _SCORED:
-                limit = self.limits.threshold if self.limits.revision else ORDERED_THRESHOLD
+                limit = round(self.limits.threshold if self.limits.revision else ORDERED_THRESHOLD, 4)
                 score = round(float(self._score[tick.slots[i]]), 4)
-                condition = replace(condition, score=score, threshold=round(limit, 4))
+                condition = replace(condition, score=score, threshold=limit)
             conditions.append(condition)
         return conditions
 

@@ -9,9 +9,13 @@ from holter.chunk import MICROSECONDS
 NEW_ONSET = 2
 """Seconds off after which a condition that comes back is a new onset of the same alert: a heart that beats its own
 rhythm for two seconds between two salvos has had two (docs/evaluation.md has what it is worth)."""
-_OVER_A_MINUTE = frozenset({Kind.ECTOPY, Kind.IRREGULAR_RHYTHM, Kind.ANOMALY})
+OVER_A_MINUTE = frozenset({Kind.ECTOPY, Kind.IRREGULAR_RHYTHM, Kind.ANOMALY})
 """What is judged over a minute is the same when it comes back within one."""
+_LASTING = OVER_A_MINUTE | {Kind.TACHYCARDIA, Kind.BRADYCARDIA}
+"""What is the same behind seconds that could not be judged. A run or an arrest seen after them is another one."""
 _TECHNICAL_COOLDOWN = 10
+_UNJUDGED = 3600
+"""Seconds in a row that cannot be judged after which an alert is of the past, as a patient is who sends nothing."""
 _RANK = {Priority.HIGH: 0, Priority.MEDIUM: 1, Priority.LOW: 2}
 
 
@@ -47,12 +51,16 @@ class Open:
         count: events so far.
         last_on: the last event second at which the condition held.
         acknowledged: somebody has seen it since its newest high event.
+        off: seconds since then that were judged: it held in none of them.
+        unjudged: seconds in a row, to now, in which nobody could tell.
     """
 
     event: AlertEvent
     count: int
     last_on: int
     acknowledged: bool = False
+    off: int = 0
+    unjudged: int = 0
 
     @property
     def latched(self) -> bool:
@@ -66,7 +74,7 @@ class Life:
     Args:
         namespace: of the cohort.
         cohort: its name.
-        cooldown: seconds off before an alert is cleared.
+        cooldown: seconds off before an alert is cleared, of those that could be judged.
     """
 
     def __init__(self, namespace: str, cohort: str, cooldown: int) -> None:
@@ -74,12 +82,10 @@ class Life:
         self.cooldown = cooldown
         self._open: dict[str, dict[Kind, Open]] = {}
         self._decided: dict[tuple[str, Kind], int] = {}
-        self._resumed: dict[str, int | None] = {}  # first event second of this life, of devices of an earlier one
 
     def restore(self, events: tuple[AlertEvent, ...]) -> None:
         """Go on with alerts of an earlier life, oldest event first; what was cleared is not raised a second time."""
         for event in events:
-            self._resumed[event.device_id] = None
             self._decided[event.device_id, event.kind] = event.decided_at
             alerts = self._open.setdefault(event.device_id, {})
             if event.event is Transition.CLEARED:
@@ -92,7 +98,6 @@ class Life:
         """Another worker goes on with these devices."""
         for device_id in device_ids:
             self._open.pop(device_id, None)
-            self._resumed.pop(device_id, None)
         self._decided = {key: at for key, at in self._decided.items() if key[0] not in device_ids}
 
     def opened(self, events: tuple[AlertEvent, ...]) -> Iterator[AlertEvent]:
@@ -119,23 +124,29 @@ class Life:
             if alert.event.alert_id == identity:
                 alerts[kind] = replace(alert, acknowledged=True)
 
-    def step(self, device_id: str, second: int, conditions: list[Condition], revision: int) -> list[AlertEvent]:
-        """One event second of one device: what is to be told."""
+    def step(
+        self, device_id: str, second: int, conditions: list[Condition], revision: int, unjudged: Collection[Kind] = ()
+    ) -> list[AlertEvent]:
+        """One event second of one device: what is to be told.
+
+        Args:
+            device_id: whose.
+            second: event time, s since the epoch.
+            conditions: what holds.
+            revision: the model's.
+            unjudged: of what cannot be told whether it holds: what is not seen has not ended.
+        """
         events = self.hold(device_id, second, conditions, revision)
         alerts = self._open.get(device_id, {})
-        if device_id in self._resumed and self._resumed[device_id] is None:
-            self._resumed[device_id] = second
-        resumed = self._resumed.get(device_id)
         held = {condition.kind for condition in conditions}
         for kind in [k for k in alerts if k not in held]:
-            alert = alerts[kind]
             if second * MICROSECONDS <= self._decided.get((device_id, kind), -1):
                 continue  # an earlier life has been here, and did not clear it
+            alert = alerts[kind] = self._passes(alerts[kind], kind not in unjudged)
             wait = min(self.cooldown, _TECHNICAL_COOLDOWN) if kind in TECHNICAL else self.cooldown
-            # How long it held beyond what was told is not known of an earlier life: the cooldown begins anew.
-            last_on = alert.last_on if resumed is None else max(alert.last_on, resumed)
-            if abs(second - last_on) >= wait and not alert.latched:
-                events.append(self._next(alert, Transition.CLEARED, second, "the condition has ended", revision))
+            if not alert.latched and (alert.off >= wait or alert.unjudged >= _UNJUDGED):
+                why = "the condition has ended" if alert.off >= wait else "not to be judged for an hour"
+                events.append(self._next(alert, Transition.CLEARED, second, why, revision))
                 del alerts[kind]
         if not alerts:
             self._open.pop(device_id, None)
@@ -159,10 +170,18 @@ class Life:
         ended = [kind for kind, alert in alerts.items() if not alert.latched]
         return [self._next(alerts.pop(kind), Transition.CLEARED, second, reason, revision) for kind in ended]
 
+    @staticmethod
+    def _passes(alert: Open, judged: bool) -> Open:
+        """A second in which it does not hold, or nobody can tell."""
+        if judged:
+            return replace(alert, off=alert.off + 1, unjudged=0)
+        return replace(alert, unjudged=alert.unjudged + 1)
+
     def _goes_on(self, events: list[AlertEvent], alert: Open, second: int, condition: Condition, revision: int) -> Open:
         last_on = second if alert.last_on > second + self.cooldown else alert.last_on  # the clock was set back
-        off = self.cooldown if alert.event.kind in _OVER_A_MINUTE else NEW_ONSET
-        back = second - last_on > off or (condition.anew and second > last_on)
+        off = self.cooldown if alert.event.kind in OVER_A_MINUTE else NEW_ONSET
+        gone = alert.off if alert.event.kind in _LASTING else second - last_on
+        back = gone > off or (condition.anew and second > last_on)
         worse = _RANK[condition.priority] < _RANK[alert.event.priority]
         if back or worse:
             event = replace(
@@ -174,7 +193,7 @@ class Life:
             )
             events.append(event)
             return Open(event, alert.count + 1, second, alert.acknowledged and event.priority is not Priority.HIGH)
-        return replace(alert, last_on=max(second, last_on))
+        return replace(alert, last_on=max(second, last_on), off=0, unjudged=0)
 
     def _raise(
         self,

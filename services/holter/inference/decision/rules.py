@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holter.alert import TECHNICAL, Kind
+from holter.inference.decision.life import OVER_A_MINUTE
 from holter.inference.decision.limits import ORDERED_THRESHOLD, Limits
 from holter.inference.engine import Tick
 from holter.signal.lethal import THRESHOLD as LETHAL
@@ -22,6 +23,16 @@ from holter.signal.quality import GOOD
 KINDS = tuple(Kind)
 _AT = {kind: column for column, kind in enumerate(KINDS)}
 HIGH, MEDIUM, LOW = 0, 1, 2
+_EMERGENCIES = frozenset(
+    {
+        Kind.ASYSTOLE,
+        Kind.VENTRICULAR_FIBRILLATION,
+        Kind.VENTRICULAR_TACHYCARDIA,
+        Kind.EXTREME_BRADYCARDIA,
+        Kind.EXTREME_TACHYCARDIA,
+    }
+)
+"""Looked for in any signal that is one, however noisy."""
 WINDOWS, LIT, JUDGED = 12, 6, 10
 """A minute of windows, of which half have to be beyond the threshold, and five sixths good enough to be judged."""
 
@@ -73,8 +84,9 @@ _WIDEST = 1.2
 """A ventricular QRS is about twice as wide as the own one; what motion makes wide is wider."""
 _POSSIBLE, _LIKELY = 0.003, 0.2
 """VT/VF scores from which a run of ventricular beats is one, and from which a long one is tachycardia."""
-_IN_NOISE = 0.8
-"""Least VT/VF score in muscle noise of twice what can be judged, or more: -6 dB alone comes to more than `LETHAL`."""
+_A_DOUBLING, _LOUDEST = 0.1, 4.0
+"""By how much the VT/VF score has to be higher for each doubling of muscle noise beyond what can be judged, up to four
+times that: noise alone comes to more than `LETHAL`."""
 _CLEAR, _INTERRUPTED = 0.97, 0.9
 """VT/VF scores from which it is clear, and below which it is interrupted: a part of the 4 s is something else."""
 _UNSEEN = 5
@@ -94,13 +106,17 @@ class Found:
         on: shape (n, kinds), bool.
         since: shape (n, kinds), int64, event second at which each began (where on).
         priority: shape (n, kinds), int8: HIGH, MEDIUM or LOW.
+        judged: shape (n, kinds), bool: whether it could be told that they do not hold.
         anew: shape (n,), bool: tachycardia or fibrillation goes on, but was interrupted and is clear again.
+        least: shape (n,), float64: the VT/VF score that had to be passed in this noise.
     """
 
     on: NDArray[np.bool_]
     since: NDArray[np.int64]
     priority: NDArray[np.int8]
+    judged: NDArray[np.bool_]
     anew: NDArray[np.bool_]
+    least: NDArray[np.float64]
 
 
 def _run(counter: NDArray[np.int32], holds: NDArray[np.bool_]) -> NDArray[np.int32]:
@@ -165,11 +181,12 @@ def find(
     readable = whole & ~tick.flat & ~lost & ~flagged & ~mains
     gate = np.minimum(np.maximum(0.10, 0.12 * own), 0.4 * own)
     good = (quality >= GOOD) & (tick.quality_now >= GOOD)
-    counted = state["noisy"][slots] == 0  # in muscle noise beats are passed over that may be some
+    muscle = state["muscle"][slots]
+    counted = muscle <= 1  # in muscle noise beats are passed over that may be some
     # 90/min or less, and none of five beats ventricular: neither tachycardia nor fibrillation, whatever lies over it.
     slow = counted & (rhythm["rate"] > 0) & (rhythm["rate"] <= 90)
     beating = slow & (rhythm["ventricular_now"] == 0) & (rhythm["since"] < 2)
-    least = np.where((tick.quality_now > 0) | counted, LETHAL, _IN_NOISE)
+    least = LETHAL + _A_DOUBLING * np.log2(np.clip(muscle, 1.0, _LOUDEST))
     scored = (tick.probability > least) & (peak_to_peak.min(axis=1) > gate)
     run = good & (tick.probability > _LIKELY) & (rhythm["run"] >= RUN_OF_TACHYCARDIA) & (rhythm["run_rate"] >= 120)
     drift = tick.extra[:, LLF] - tick.extra[:, LPP] > _DRIFT_ALONE
@@ -253,12 +270,19 @@ def find(
         quiet_beats = ~ventricular & ~premature & ~irregular & ~wide
         say(Kind.ANOMALY, clean & (by_forest | many) & quiet_beats, minute, LOW)
 
+    legible = readable & (quality >= GOOD)
+    judged = np.ones((n, len(KINDS)), np.bool_)
+    for kind in KINDS:
+        if kind in _EMERGENCIES:
+            judged[:, _AT[kind]] = readable
+        elif kind not in TECHNICAL:
+            judged[:, _AT[kind]] = legible & (known | (kind not in OVER_A_MINUTE))
     high = (on & (priority == HIGH))[:, [_AT[k] for k in KINDS if k not in TECHNICAL]].any(axis=1)
     for kind in KINDS:  # one message at a time: the most urgent
         if kind not in TECHNICAL:
             on[:, _AT[kind]] &= ~high | (priority[:, _AT[kind]] == HIGH)
     memory[slots] = m
-    return Found(on, since, priority, anew)
+    return Found(on, since, priority, judged, anew, least)
 
 
 def _windows(m: NDArray[np.void], tick: Tick, clean: NDArray[np.bool_], limits: Limits) -> None:
