@@ -66,6 +66,8 @@ MEMORY = np.dtype(
     align=True,
 )
 
+FAST_SECONDS = 10
+"""For which a rate has to be above its limit; a tachycardia that is told sooner came at once."""
 IRREGULAR = 0.12
 IRREGULAR_SECONDS = 45
 _MILLIVOLTS = 0.15  # IEC 60601-2-27: what is smaller is no QRS
@@ -247,7 +249,7 @@ def find(
     goes_on = clean & (m["sudden"] > 0) & (now >= 0.85 * m["sudden"])
     m["sudden"] = np.where(goes_on, m["sudden"], np.where(starts, now, 0.0))
     m["fast"] = _run(m["fast"], clean & (rate > rows["high"]))
-    say(Kind.TACHYCARDIA, (m["sudden"] > 0) | (m["fast"] >= 10), second - np.maximum(m["fast"], 4), MEDIUM)
+    say(Kind.TACHYCARDIA, (m["sudden"] > 0) | (m["fast"] >= FAST_SECONDS), second - np.maximum(m["fast"], 4), MEDIUM)
     speaks = (rhythm["run_width"] < _WIDEST) & (tick.probability > _POSSIBLE)
     wide = clean & good & speaks & (rhythm["run"] >= 3) & (rhythm["run_rate"] >= 100)
     say(Kind.VENTRICULAR_RUN, wide, second - rhythm["run_first"].astype(np.int64), MEDIUM)

@@ -1,6 +1,7 @@
 """An alert's reason, in the field's words."""
 
 from holter.alert import Kind
+from holter.inference.decision.rules import FAST_SECONDS
 from holter.inference.engine import Tick
 from holter.signal.measures import PERIOD
 
@@ -22,8 +23,10 @@ def reason(kind: Kind, tick: Tick, row: int, seconds: int) -> str:
         case Kind.EXTREME_TACHYCARDIA:
             return f"heart rate {rate}, QRS unlike the patient's own, for {span}"
         case Kind.TACHYCARDIA:
-            before = round(float(rhythm["rate_before"]))
-            return f"heart rate {rate}" + (f", from {before}/min" if before else f" for {span}")
+            if seconds < FAST_SECONDS:
+                now, before = round(float(rhythm["rate_now"])), round(float(rhythm["rate_before"]))
+                return f"heart rate {now}/min, suddenly from {before}/min"
+            return f"heart rate {rate} for {span}"
         case Kind.VENTRICULAR_RUN:
             return f"run of {int(rhythm['run'])} ventricular beats at {round(float(rhythm['run_rate']))}/min"
         case Kind.ECTOPY:
