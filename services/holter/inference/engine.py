@@ -115,6 +115,10 @@ class Engine:
         self.device_ids[slot] = device_id.decode()
         return slot
 
+    def know(self, slots: NDArray[np.int64], paced: NDArray[np.bool_]) -> None:
+        """Who of these has a pacemaker, shape (n,): counts from their next second on."""
+        self.state["paced"][slots] = paced
+
     def forget(self, device_id: str) -> None:
         """Let go of a device that has gone."""
         slot = self._slots.pop(device_id.encode())

@@ -54,7 +54,7 @@ def _width(beat: NDArray[np.float32]) -> float:
 
 @njit()
 def own_normal(rec: Any, k: int) -> bool:
-    """Whether cluster k is a shape of this patient's normal beats (a bundle branch block may come and go)."""
+    """Whether cluster k is a shape of this patient's normal beats (a bundle branch block or pacing comes and goes)."""
     if rec.bank_seen[k] == 0:
         return False
     d = rec.dominant
@@ -67,7 +67,7 @@ def own_normal(rec: Any, k: int) -> bool:
         rec.bank_seen[k] >= 8
         and rec.bank_count[k] >= 0.1 * total
         and rec.bank_prem[k] < 0.4
-        and rec.bank_width[k] < 1.35 * rec.bank_width[d]
+        and (rec.paced == 1 or rec.bank_width[k] < 1.35 * rec.bank_width[d])
     )
 
 

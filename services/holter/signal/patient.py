@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holter.signal.filters import SECTIONS
+from holter.signal.pacing import TAIL
 
 RING = 1024
 """Samples of the filtered rings: 4 s of history and one block."""
@@ -49,6 +50,8 @@ PATIENT = np.dtype(
         # stream
         ("n", np.int64),  # samples seen
         ("second", np.int64),  # event time of the end of the last block, s since the epoch
+        ("paced", np.int8),  # 1: has a pacemaker
+        ("tail", np.float32, (TAIL,)),  # the last samples that came
         ("zi", np.float64, (SECTIONS, 2)),
         ("lethal", np.float32, (RING,)),
         ("slow", np.float32, (RING // 2,)),
@@ -87,10 +90,7 @@ PATIENT = np.dtype(
         ("pend_i", np.int64, (4,)),
         ("pend_h", np.float32, (4,)),
         ("pend_n", np.int64),
-        (
-            "muscle",
-            np.float32,
-        ),  # noise of 4 s over what can be judged: above 1 a beat has to look like one
+        ("muscle", np.float32),  # noise of 4 s over what can be judged: above 1 what is doubtful is no beat
         # beats
         ("beats", BEAT, (BEATS,)),
         ("beat_n", np.int64),

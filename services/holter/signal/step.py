@@ -9,6 +9,7 @@ from holter.model.jit import njit
 from holter.signal import figures, filters
 from holter.signal.beats import own_normal, settle
 from holter.signal.filters import BANDS, BLOCK, LANES, LETHAL, QRS, SECTIONS, SHAPE, SLOW
+from holter.signal.pacing import TAIL, without_pulses
 from holter.signal.patient import BEATS, CLUSTERS, SECONDS, TEMPLATE
 from holter.signal.qrs import scan
 from holter.signal.ring import append, newest
@@ -88,6 +89,7 @@ def begin(rec: Any, second: int, hole: float, lead_off: bool, first: float) -> N
     """Begin a second: where it does not follow the last one, filters begin anew and what was lost is a hole."""
     if rec.n == 0:
         filters.start(rec.zi, first)
+        rec.tail[:] = first
     if rec.second > 0 and second != rec.second + 1:
         lost = second - rec.second - 1
         if lost < 0 or lost >= SECONDS:  # the clock was set back, or all that the rings tell is long ago
@@ -96,6 +98,7 @@ def begin(rec: Any, second: int, hole: float, lead_off: bool, first: float) -> N
             rec.hole[(rec.second + k) % SECONDS] = 1.0
             rec.moved[(rec.second + k) % SECONDS] = 0.0
         filters.start(rec.zi, first)
+        rec.tail[:] = first
         _break(rec)
     rec.second = second
     rec.hole[second % SECONDS] = hole
@@ -139,6 +142,7 @@ def advance(
     """
     zi, table = np.zeros((SECTIONS, 2, LANES)), np.empty((figures.ROWS, LANES), np.float32)
     x, y = np.zeros((BLOCK, LANES), np.float32), np.empty((BLOCK, LANES), np.float32)
+    block = np.empty(BLOCK, np.float32)
     for group in range(0, slots.size, LANES):
         lanes = min(LANES, slots.size - group)
         for lane in range(lanes):
@@ -146,7 +150,12 @@ def advance(
             rec = state[slots[i]]
             begin(rec, seconds[i], holes[i], lead_off[i], blocks[i, 0])
             zi[:, :, lane] = rec.zi
-            x[:, lane] = blocks[i]
+            block[:] = blocks[i]
+            if rec.paced == 1:
+                without_pulses(rec.tail, block)
+            else:
+                rec.tail[:] = block[BLOCK - TAIL :]
+            x[:, lane] = block
         figures.of_signal(x, table)
         for band in range(BANDS):
             filters.run(zi, x, band, y)

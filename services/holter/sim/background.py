@@ -4,7 +4,7 @@ A layer is called with consecutive stretches of time and answers with millivolts
 exactly.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,6 +168,33 @@ def atrial_waves(rng: np.random.Generator, fs: float, amplitude: float) -> Layer
         rng, fs, centre=rng.uniform(5.2, 7.2), spread=0.3, pace=0.4, depth=0.5, harmonics=(1.0, 0.4, 0.2)
     )  # fmt: skip
     return lambda times: amplitude * wave(times)
+
+
+class Pulses:
+    """What a converter's filter leaves of pacing pulses: a spike of one or two samples and a small after-potential.
+
+    Args:
+        at: when, seconds, in order.
+        fs: sample rate, Hz.
+        amplitude: mV.
+    """
+
+    def __init__(self, at: Iterator[float], fs: float, amplitude: float) -> None:
+        self._at, self._fs, self._amplitude = at, fs, amplitude
+        self._next, self._recent = next(at), list[float]()
+
+    def __call__(self, times: Floats) -> Floats:
+        """The pulses of this stretch."""
+        while self._next <= times[-1] + 1 / self._fs:
+            self._recent.append(self._next)
+            self._next = next(self._at, np.inf)
+        self._recent = [at for at in self._recent if at > times[0] - 0.2]
+        total = np.zeros_like(times)
+        for at in self._recent:
+            since = times - at
+            total += self._amplitude * np.maximum(0.0, 1 - np.abs(since) * self._fs)
+            total -= 0.04 * self._amplitude * np.exp(-np.maximum(since, 0) / 0.02) * (since > 1 / self._fs)
+        return total
 
 
 class Steps:

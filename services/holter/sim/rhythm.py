@@ -137,6 +137,30 @@ def tachycardia(start: float, rate: float, rng: np.random.Generator) -> Iterator
         at += 60 / rate * float(rng.normal(1, 0.02))
 
 
+def on_demand(rate: float, beats: Iterator[Beat], rng: np.random.Generator, asked: float) -> Iterator[Beat]:
+    """A ventricular pacemaker that steps in for 15–40 s, then is inhibited for 40–90 s by the heart's own rhythm.
+
+    Args:
+        rate: of the pacemaker, 1/min.
+        beats: the heart's own rhythm.
+        rng: draws how long each lasts.
+        asked: second from which the own rhythm never comes back.
+    """
+    at = 0.0
+    while True:
+        end = at + float(rng.uniform(15, 40))
+        while at < end or end > asked:
+            at += 60 / rate
+            yield Beat(at, 60 / rate, VENTRICULAR, p_wave=False, gain=float(rng.normal(1, 0.02)))
+        end += float(rng.uniform(40, 90))
+        for beat in beats:
+            if beat.at > end:
+                break
+            if beat.at > at + 0.8 * 60 / rate:
+                at = beat.at
+                yield beat
+
+
 def until(beats: Iterator[Beat], end: float) -> Iterator[Beat]:
     """The beats before a time in seconds; then the heart is silent."""
     return takewhile(lambda beat: beat.at < end, beats)

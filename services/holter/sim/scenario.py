@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import tee
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from holter.sim.background import (
     ColouredNoise,
     Floats,
     Layer,
+    Pulses,
     Steps,
     atrial_waves,
     breathing,
@@ -26,6 +28,7 @@ from holter.sim.rhythm import (
     Variability,
     ectopic,
     fibrillating_atria,
+    on_demand,
     ramp,
     sinus,
     steady,
@@ -191,6 +194,27 @@ def asystole(person: Person) -> Heart:
     return Heart(until(person.sinus(), person.onset), [person.own], person.background(calm=0.35), resolution=1)
 
 
+def paced(person: Person) -> Heart:
+    """A ventricular pacemaker on demand: wide beats behind pulses by turns with the own rhythm, never early."""
+    return _paced(person, asked=np.inf, captured=np.inf)
+
+
+def capture_loss(person: Person) -> Heart:
+    """The same; from the onset on nothing answers the pulses."""
+    return _paced(person, asked=0.0, captured=person.onset)
+
+
+def _paced(person: Person, *, asked: float, captured: float) -> Heart:
+    rng = person.rng
+    rate = person.rate - 8
+    beats, again = tee(on_demand(rate, person.sinus(), rng, asked))
+    pulses = Pulses(
+        (beat.at - 0.06 for beat in again if beat.form), person.fs, rng.choice([-1, 1]) * rng.uniform(0.5, 2)
+    )
+    layers = (*person.background(calm=0.35 if captured < np.inf else 1.0), pulses)
+    return Heart(until(beats, captured), person.foci(), layers, resolution=1)
+
+
 def loose_lead(person: Person) -> Heart:
     """Sinus rhythm; from the onset on the electrode is off most of the time."""
     electrode = LooseLead(person.rng, person.onset)
@@ -233,6 +257,8 @@ SCENARIOS: dict[str, Callable[[Person], Heart]] = {
     "vt": ventricular_tachycardia,
     "vf": ventricular_fibrillation,
     "asystole": asystole,
+    "paced": paced,
+    "capture-loss": capture_loss,
     "loose-lead": loose_lead,
     "loose-lead-flag": reporting_loose_lead,
     "noise": noisy,

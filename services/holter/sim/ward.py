@@ -102,13 +102,16 @@ EXPECTATIONS: dict[str, Expectation] = {
     "vt": Expectation(_SHOCKABLE, (Priority.HIGH,), 10.0, _LATE_SIGNS),
     "vf": Expectation(_SHOCKABLE, (Priority.HIGH,), 10.0, _LATE_SIGNS),
     "asystole": Expectation((Kind.ASYSTOLE,), (Priority.HIGH,), 10.0, _PAUSE_SIGNS),
+    # Of who is known to be paced: `paced: true` in the patients' profiles.
+    "paced": Expectation(),
+    "capture-loss": Expectation((Kind.ASYSTOLE,), (Priority.HIGH,), 10.0, _PAUSE_SIGNS),
     "loose-lead": Expectation(_ELECTRODE, (), 10.0),
     "loose-lead-flag": Expectation(_ELECTRODE, (), 10.0),
     "noise": Expectation(),
     "mains": Expectation(_ELECTRODE, (), 30.0),
 }
 
-_CHRONIC = frozenset({"resting", "pvcs", "bigeminy", "af"})
+_CHRONIC = frozenset({"resting", "pvcs", "bigeminy", "af", "paced"})
 
 
 def ward(rhythms: Sequence[str], *, base: int, onset: float, seed: int = 1, fs: int = 250) -> list[Bed]:

@@ -249,6 +249,49 @@ def test_known_af_is_not_told_as_news():
     assert course(["af"], 1, profiles={"af": PatientProfile(known_af=True)})["af"] == []
 
 
+PACED = PatientProfile(paced=True)
+
+
+@pytest.mark.parametrize("seed", range(1, 7))
+def test_asystole_is_seen_behind_pulses_that_nothing_answers(seed):
+    events = course(["capture-loss"], seed, profiles={"capture-loss": PACED}, seconds=240)["capture-loss"]
+    (event,) = [e for e in events if e.category is Category.PHYSIOLOGICAL]
+    assert (event.kind, event.event) == (Kind.ASYSTOLE, Transition.RAISED)
+    assert event.decided_at <= BASE + (ONSET + 13) * MICROSECONDS
+
+
+def test_pulses_hide_asystole_of_who_is_not_known_to_be_paced():
+    """Why the profile has to say so: what rejects pulses for everybody would shave off peaks of noise and QRS."""
+    told = [course(["capture-loss"], seed, seconds=240)["capture-loss"] for seed in range(1, 7)]
+    assert not all(raised(events, Kind.ASYSTOLE) for events in told)
+
+
+def test_paced_beats_are_own_ones_of_who_is_paced():
+    def told(seed, **profiles):
+        events = course(["paced"], seed, profiles=profiles, seconds=600)["paced"]
+        return {e.kind for e in events if e.category is Category.PHYSIOLOGICAL}
+
+    seeds = range(1, 7)
+    assert any(told(seed) for seed in seeds)
+    assert not any(told(seed, paced=PACED) for seed in seeds)
+
+
+def test_who_is_found_to_be_paced_is_judged_so_from_then_on():
+    engine, profiles = Engine(), {}
+    life = Life("n", "c", 60)
+    decision = Decision(engine, life, Limits(), lambda d: profiles.get(d, PatientProfile()))
+    (bed,) = ward(["capture-loss"], base=BASE, onset=ONSET, seed=1)
+    chunks, events = bed.patient.chunks(BASE), []
+    for second in range(120):
+        if second == 90:
+            profiles[bed.truth.device_id] = PACED
+            decision.profiles_changed()
+        for tick in engine.push([next(chunks)]):
+            events += decision.step(tick)
+    (event,) = raised(events, Kind.ASYSTOLE)
+    assert BASE + 90 * MICROSECONDS < event.decided_at < BASE + 100 * MICROSECONDS
+
+
 def test_own_limits_of_the_rate():
     slow, fast = PatientProfile(hr_low=90.0), PatientProfile(hr_high=100.0)
     events = course(["resting", "running"], 1, profiles={"resting": slow, "running": fast})
