@@ -211,7 +211,7 @@ def _paced(person: Person, *, asked: float, captured: float) -> Heart:
     pulses = Pulses(
         (beat.at - 0.06 for beat in again if beat.form), person.fs, rng.choice([-1, 1]) * rng.uniform(0.5, 2)
     )
-    layers = (*person.background(calm=0.35 if captured < np.inf else 1.0), pulses)
+    layers: tuple[Layer, ...] = (*person.background(calm=0.35 if captured < np.inf else 1.0), pulses)
     return Heart(until(beats, captured), person.foci(), layers, resolution=1)
 
 
