@@ -7,7 +7,7 @@ import { forget, traceOf } from "./trace.js";
 import { byName, heartRate, kind, level, signal, span, symbol } from "./words.js";
 
 const SETTLE = 1000; // ms between two orders: a tile must not run away from a finger
-const AT_ONCE = 50; // tiles written in one frame: laying out 200 takes most of the time that a frame has
+const AT_ONCE = 20; // tiles written in one frame: laying out 50 takes most of the time that a frame has
 const tiles = new Map();
 let waiting = [];
 let fitted = ""; // number of tiles and size of the window that their size was chosen for
