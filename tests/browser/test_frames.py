@@ -1,7 +1,7 @@
 """200 patients, and no frame dropped: as the page's own CPU time, so that another process is not taken for the page.
 
-On a busy machine the same frame costs more CPU time now and then, so a recording with a late frame is made again: what the
-page drops for a reason of its own it drops again (it did, once a second, while 50 tiles were written in one frame).
+On a busy machine the same frame costs more CPU time now and then, so a recording with a late frame is made again: what
+the page drops for a reason of its own it drops again (it did, once a second, when 50 tiles were written in one frame).
 """
 
 import json
