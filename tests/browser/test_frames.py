@@ -1,8 +1,4 @@
-"""200 patients, and no frame dropped: as the page's own CPU time, so that another process is not taken for the page.
-
-On a busy machine the same frame costs more CPU time now and then, so a recording with a late frame is made again: what
-the page drops for a reason of its own it drops again (it did, once a second, when 50 tiles were written in one frame).
-"""
+"""200 patients, and no frame dropped: as the page's own CPU time, so that another process is not taken for the page."""
 
 import json
 import os
@@ -12,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 from tests.browser.frames import FRAME, record
 
-PATIENTS, SECONDS, RECORDINGS = 200, 10, 3
+PATIENTS, SECONDS = 200, 10
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -22,19 +18,6 @@ def test_200_patients_without_dropped_frames(stage, open_page, browser, record_p
     page = open_page(f"{ward.url}#token={ward.view}", 1920, 1080)
     expect(page.locator(".tile")).to_have_count(PATIENTS, timeout=30_000)
     page.wait_for_timeout(6000)  # strips are filled, turns have settled
-    for _ in range(RECORDINGS):
-        frames, found = _recording(page, browser)
-        record_property("frames", json.dumps(found))
-        print("\n" + "\n".join(f"{name}: {value}" for name, value in found.items()))  # noqa: T201 - figures are what it is for
-        assert found["strips in sight"] >= 60
-        assert frames.number >= 100
-        assert found["draws of a strip a second"] >= 4
-        if frames.dropped == 0:
-            return
-    pytest.fail(f"frames dropped in each of {RECORDINGS} recordings")
-
-
-def _recording(page, browser):
     page.evaluate("holterFigures.recording = true")
     frames = record(browser, page, SECONDS)
     told = page.evaluate("({...holterFigures, recording: (holterFigures.recording = false)})")
@@ -51,7 +34,12 @@ def _recording(page, browser):
         "script ms a frame": _summary(told["script"]),
         "load of the machine": round(os.getloadavg()[0], 1),
     }
-    return frames, found
+    record_property("frames", json.dumps(found))
+    print("\n" + "\n".join(f"{name}: {value}" for name, value in found.items()))  # noqa: T201 - figures are what it is for
+    assert visible >= 60
+    assert frames.number >= 100
+    assert frames.dropped == 0
+    assert found["draws of a strip a second"] >= 4
 
 
 def test_a_page_that_drops_frames_is_found_out(stage, open_page, browser):

@@ -16,7 +16,7 @@ from holter.signal.filters import BLOCK, FS
 from holter.signal.order import below, largest, nth
 from holter.signal.patient import BEATS, CLUSTERS, SECONDS, SLOW_TEMPLATE, TEMPLATE
 from holter.signal.qrs import SETTLE
-from holter.signal.quality import HF_LIMIT, MOTION_LIMIT
+from holter.signal.quality import HF_LIMIT, MOTION_LIMIT, own_amplitude
 from holter.signal.ring import newest
 from holter.signal.slow import SLOW_SEGMENT, compare, cut, follow
 
@@ -326,8 +326,7 @@ def _muscle(rec: Any) -> float:
     for k in range(4):
         s = 5 * ((rec.second - k) % SECONDS)
         noise[5 * k : 5 * k + 5] = rec.noise[s : s + 5]
-    own = max(rec.amp, 0.1) if rec.amp > 0 else 1.0
-    return float(nth(noise, 20, 10) / (HF_LIMIT * own))
+    return float(nth(noise, 20, 10) / (HF_LIMIT * own_amplitude(rec)))
 
 
 @njit()

@@ -3,6 +3,8 @@
 Limits reject 2 % of clean MIT-BIH windows and most of those with muscle noise at 12 dB or worse (docs/detection.md).
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +19,12 @@ MOTION_LIMIT = 0.45
 """Of two beats of a window: below 5 Hz they are unlike the own one, above they are it (`signal.fast`)."""
 GOOD = 0.5
 """Quality from which a window may raise physiological alerts and is fit for learning."""
+
+
+@njit()
+def own_amplitude(rec: Any) -> float:
+    """What noise is set against, mV: the own QRS amplitude, 0.1 at least, and 1 while it is not known."""
+    return float(max(rec.amp, 0.1)) if rec.amp > 0 else 1.0
 
 
 @njit()
@@ -49,7 +57,7 @@ def quality(
             for j in range(5):
                 noise[5 * k + j] = rec.noise[5 * s + j]
         n = seconds * BLOCK
-        own = max(rec.amp, 0.1) if rec.amp > 0 else 1.0
+        own = own_amplitude(rec)
         hf = median(noise, 5 * seconds) / own
         wander = np.sqrt(max(square / n - (total / n) ** 2, 0.0)) / own
         worst = max(hf / HF_LIMIT, wander / WANDER_LIMIT, motion / MOTION_LIMIT)

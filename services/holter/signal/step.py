@@ -85,11 +85,17 @@ def _break(rec: Any) -> None:
 
 
 @njit()
+def _anew(rec: Any, first: float) -> None:
+    """Nothing follows from the samples before."""
+    filters.start(rec.zi, first)
+    rec.tail[:] = first
+
+
+@njit()
 def begin(rec: Any, second: int, hole: float, lead_off: bool, first: float) -> None:
     """Begin a second: where it does not follow the last one, filters begin anew and what was lost is a hole."""
     if rec.n == 0:
-        filters.start(rec.zi, first)
-        rec.tail[:] = first
+        _anew(rec, first)
     if rec.second > 0 and second != rec.second + 1:
         lost = second - rec.second - 1
         if lost < 0 or lost >= SECONDS:  # the clock was set back, or all that the rings tell is long ago
@@ -97,8 +103,7 @@ def begin(rec: Any, second: int, hole: float, lead_off: bool, first: float) -> N
         for k in range(1, min(lost, SECONDS) + 1):
             rec.hole[(rec.second + k) % SECONDS] = 1.0
             rec.moved[(rec.second + k) % SECONDS] = 0.0
-        filters.start(rec.zi, first)
-        rec.tail[:] = first
+        _anew(rec, first)
         _break(rec)
     rec.second = second
     rec.hole[second % SECONDS] = hole
@@ -150,12 +155,13 @@ def advance(
             rec = state[slots[i]]
             begin(rec, seconds[i], holes[i], lead_off[i], blocks[i, 0])
             zi[:, :, lane] = rec.zi
-            block[:] = blocks[i]
             if rec.paced == 1:
+                block[:] = blocks[i]
                 without_pulses(rec.tail, block)
+                x[:, lane] = block
             else:
-                rec.tail[:] = block[BLOCK - TAIL :]
-            x[:, lane] = block
+                rec.tail[:] = blocks[i, BLOCK - TAIL :]
+                x[:, lane] = blocks[i]
         figures.of_signal(x, table)
         for band in range(BANDS):
             filters.run(zi, x, band, y)

@@ -277,17 +277,7 @@ def test_paced_beats_are_own_ones_of_who_is_paced():
 
 
 def test_who_is_found_to_be_paced_is_judged_so_from_then_on():
-    engine, profiles = Engine(), {}
-    life = Life("n", "c", 60)
-    decision = Decision(engine, life, Limits(), lambda d: profiles.get(d, PatientProfile()))
-    (bed,) = ward(["capture-loss"], base=BASE, onset=ONSET, seed=1)
-    chunks, events = bed.patient.chunks(BASE), []
-    for second in range(120):
-        if second == 90:
-            profiles[bed.truth.device_id] = PACED
-            decision.profiles_changed()
-        for tick in engine.push([next(chunks)]):
-            events += decision.step(tick)
+    events = learnt_later("capture-loss", 90, PACED, seconds=120)
     (event,) = raised(events, Kind.ASYSTOLE)
     assert BASE + 90 * MICROSECONDS < event.decided_at < BASE + 100 * MICROSECONDS
 
@@ -299,17 +289,23 @@ def test_own_limits_of_the_rate():
     assert [e.priority for e in raised(events["running"], Kind.TACHYCARDIA)] == [Priority.MEDIUM]
 
 
-def test_a_change_of_profile_takes_effect_at_once():
+def learnt_later(rhythm, at, profile, seconds):
+    """All events of a patient of whom the profile is known from a second on."""
     engine, profiles = Engine(), {}
     decision = Decision(engine, Life("n", "c", 60), Limits(), lambda d: profiles.get(d, PatientProfile()))
-    (bed,) = ward(["resting"], base=BASE, onset=ONSET, seed=1)
+    (bed,) = ward([rhythm], base=BASE, onset=ONSET, seed=1)
     chunks, events = bed.patient.chunks(BASE), []
-    for second in range(100):
-        if second == 60:
-            profiles[bed.truth.device_id] = PatientProfile(hr_low=90.0)
+    for second in range(seconds):
+        if second == at:
+            profiles[bed.truth.device_id] = profile
             decision.profiles_changed()
         for tick in engine.push([next(chunks)]):
             events += decision.step(tick)
+    return events
+
+
+def test_a_change_of_profile_takes_effect_at_once():
+    events = learnt_later("resting", 60, PatientProfile(hr_low=90.0), seconds=100)
     assert [e.kind for e in events] == [Kind.BRADYCARDIA]
     assert events[0].decided_at >= BASE + 69 * MICROSECONDS
 

@@ -60,8 +60,9 @@ class Decision:
     def step(self, tick: Tick) -> list[AlertEvent]:
         """Judge a tick; its windows' `alerted` column is filled in."""
         self._follow(tick.slots)
-        self._engine.know(tick.slots, self._rows["paced"][tick.slots])
-        found = find(tick, self._engine.state, self._memory, self._rows[tick.slots], self.limits)
+        rows = self._rows[tick.slots]
+        self._engine.know(tick.slots, rows["paced"])
+        found = find(tick, self._engine.state, self._memory, rows, self.limits)
         if tick.scores is not None:
             self._score[tick.slots[tick.windows]] = tick.scores.score if self.limits.revision else tick.scores.ordered
         events: list[AlertEvent] = []

@@ -240,7 +240,8 @@ def find(
     say(Kind.EXTREME_TACHYCARDIA, (m["very_fast"] >= 5) & ~sustained, second - m["very_fast"], HIGH)
 
     # rate and rhythm
-    clean = readable & (quality >= GOOD) & ~sustained & ~paused
+    legible = readable & (quality >= GOOD)
+    clean = legible & ~sustained & ~paused
     m["slow"] = _run(m["slow"], clean & (rate > 0) & (rate < rows["low"]))
     say(Kind.BRADYCARDIA, (m["slow"] >= 10) & ~on[:, _AT[Kind.EXTREME_BRADYCARDIA]], second - m["slow"], MEDIUM)
     now, then = rhythm["rate_now"], rhythm["rate_before"]
@@ -272,7 +273,6 @@ def find(
         quiet_beats = ~ventricular & ~premature & ~irregular & ~wide
         say(Kind.ANOMALY, clean & (by_forest | many) & quiet_beats, minute, LOW)
 
-    legible = readable & (quality >= GOOD)
     judged = np.ones((n, len(KINDS)), np.bool_)
     for kind in KINDS:
         if kind in _EMERGENCIES:
